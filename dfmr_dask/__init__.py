@@ -1,0 +1,34 @@
+"""Finite mixtures fitted to Zarr stores in one pass, right while almost half of the pieces are bad.
+
+``GaussianMixture`` is the estimator, ``open_source`` opens a store and plans how it is read.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dfmr_dask.data.files import read_mixture
+    from dfmr_dask.data.source import open_source
+    from dfmr_dask.estimator import GaussianMixture
+
+__version__ = "0.1.0"
+__all__ = ["GaussianMixture", "__version__", "open_source", "read_mixture"]
+
+_HOMES = {
+    "GaussianMixture": "dfmr_dask.estimator",
+    "open_source": "dfmr_dask.data.source",
+    "read_mixture": "dfmr_dask.data.files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that workers load what they need."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

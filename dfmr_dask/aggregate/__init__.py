@@ -1,0 +1,1 @@
+"""Messages to model and verdict: alignment, distances, filter, reduction."""

@@ -1,0 +1,303 @@
+"""Messages to one mixture, by name of the aggregator (METHOD 6, 7 and 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfmr_dask.aggregate.alignment import aligned
+from dfmr_dask.aggregate.center import coat
+from dfmr_dask.aggregate.distances import ctd
+from dfmr_dask.aggregate.estimates import Estimates, collect
+from dfmr_dask.aggregate.filtering import (
+    FEWEST_PARTITIONS,
+    PAPER_RHO,
+    Filtered,
+    Gate,
+    Rule,
+    Verdict,
+    filtered,
+)
+from dfmr_dask.aggregate.reduction import reduce_aligned
+from dfmr_dask.families.base import take
+from dfmr_dask.message import Message
+from dfmr_dask.mixture import Mixture
+
+TRIMMED_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aggregation:
+    """The outcome of an aggregation.
+
+    Attributes
+    ----------
+    mixture : Mixture
+    verdict : Verdict
+    center : Mixture
+        The estimate in the middle.
+    """
+
+    mixture: Mixture
+    verdict: Verdict
+    center: Mixture
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Merged:
+    """What an aggregator makes of usable estimates: a mixture, and who took part in it."""
+
+    mixture: Mixture
+    kept: NDArray[np.bool_]
+    center: int
+    gates: tuple[Gate, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+def rule_named(
+    method: str = "blocks",
+    weights: str = "shared",
+    gates: tuple[str, ...] | None = None,
+    rho: float | None = None,
+) -> Rule:
+    """Return the rule for the settings that users give.
+
+    Parameters
+    ----------
+    method : {"blocks", "paper"}
+        The default filter (METHOD 12), or L² with ``rho`` to the letter.
+    weights : {"shared", "free"}
+    gates : tuple of str, optional
+        Other gates than the method's own.
+    rho : float, optional
+        1.35 in ``paper``; elsewhere the cut is found without it.
+    """
+    if method == "paper":
+        return Rule(gates or ("l2",), weights, PAPER_RHO if rho is None else rho, paper=True)
+    return Rule(gates or ("blocks",), weights, rho)
+
+
+def aggregate(
+    messages: Sequence[Message],
+    *,
+    aggregator: str = "dfmr",
+    rule: Rule | None = None,
+    planned_rows: Mapping[int, int] | None = None,
+    byzantine: Collection[int] = (),
+    keep: Collection[int] = (),
+    drop: Collection[int] = (),
+) -> Aggregation:
+    """Merge the messages of all partitions into one mixture.
+
+    Parameters
+    ----------
+    messages : sequence of Message
+        One a partition, numbered from 0.
+    aggregator : str
+        A name in :data:`AGGREGATORS`.
+    rule : Rule
+        How ``dfmr`` filters.
+    planned_rows : mapping of partition to rows, optional
+        Caps what partitions claim.
+    byzantine : collection of int
+        Known in simulations; only ``oracle`` looks at it.
+    keep, drop : collections of int
+        Partitions that the user forces in or out.
+
+    Raises
+    ------
+    TooFewMessages
+        When half or more of the non-empty partitions gave nothing usable.
+    ValueError
+        When a partition that is forced in or out has no usable estimate.
+
+    Examples
+    --------
+    >>> from dfmr_dask.aggregate.aggregators import aggregate
+    >>> from dfmr_dask.families import DiagonalGaussian
+    >>> from dfmr_dask.message import Message
+    >>> from dfmr_dask.mixture import Mixture
+    >>> def said(i, mean):
+    ...     one = {"means": [[mean]], "variances": [[1.0]]}
+    ...     return Message(i, "fitted", 100, mixture=Mixture(DiagonalGaussian(), [1.0], one))
+    >>> honest = [said(i, 0.01 * i) for i in range(11)]
+    >>> aggregate([*honest, said(11, 50.0)]).verdict.dropped
+    {11: 'means 353.2 > 0.3'}
+    """
+    usable, failed = collect(messages, planned_rows)
+    _check_forced(usable, keep, drop)
+    empty = tuple(m.partition for m in messages if m.status == "empty")
+    out = np.isin(usable.ids, list(drop))
+    reasons = {int(i): "forced out" for i in usable.ids[out]}
+    estimates = usable.subset(~out)
+    merged = AGGREGATORS[aggregator](
+        estimates,
+        rule or Rule(),
+        np.isin(estimates.ids, list(byzantine)),
+        np.isin(estimates.ids, list(keep)),
+    )
+    n_partitions = 1 + max(m.partition for m in messages)
+    verdict = _verdict(estimates, merged, n_partitions, reasons, failed, empty)
+    return Aggregation(merged.mixture.canonical(), verdict, estimates.mixture(merged.center))
+
+
+Mask = NDArray[np.bool_]
+
+
+def dfmr(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
+    """Distance filtered mixture reduction: filter, then merge the trusted ones."""
+    if len(estimates) < 3:
+        doubt = f"no outlier can be told among {len(estimates)} usable partitions"
+        one = vanilla(estimates, rule, byzantine, forced_in)
+        return Merged(one.mixture, one.kept, one.center, doubts=(doubt,))
+    result = filtered(estimates, rule)
+    kept = result.kept() | forced_in
+    doubts = list(result.doubts)
+    if result.kept().sum() <= len(estimates) // 2:
+        doubts.append(_too_few_kept(result))
+    if not kept.any():
+        kept[result.center] = True
+    mass, thin = trusted_mass(result, kept)
+    if thin:
+        doubts.append(f"components of fewer than 20 rows in every kept partition: {thin}")
+    start = take(result.estimates.params, result.center) if rule.paper else None
+    mixture = reduce_aligned(result.estimates.subset(kept), mass, start=start).mixture
+    return Merged(mixture, kept, result.center, result.gates, tuple(doubts))
+
+
+def vanilla(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
+    """Mixture reduction over everybody."""
+    center = coat(ctd(estimates)).center
+    near = aligned(estimates, estimates.mixture(center))
+    mixture = reduce_aligned(near, _mass(near)).mixture
+    return Merged(mixture, np.ones(len(near), dtype=bool), center)
+
+
+def oracle(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
+    """Mixture reduction over the partitions that a simulation left honest."""
+    honest = np.flatnonzero(~byzantine)
+    merged = vanilla(estimates.subset(honest), rule, byzantine[honest], forced_in[honest])
+    return Merged(merged.mixture, ~byzantine, int(honest[merged.center]))
+
+
+def coat_alone(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
+    """Return the center of attention and nothing else."""
+    center = coat(ctd(estimates)).center
+    return Merged(estimates.mixture(center), np.arange(len(estimates)) == center, center)
+
+
+def trim(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
+    """Partial reduction: half of the component mass is left out (del Barrio et al., 2019)."""
+    center = coat(ctd(estimates)).center
+    near = aligned(estimates, estimates.mixture(center))
+    start = take(near.params, center)
+    flat_mass = _mass(near)
+    mixture = reduce_aligned(near, flat_mass, start=start, share=TRIMMED_SHARE).mixture
+    return Merged(mixture, np.ones(len(near), dtype=bool), center)
+
+
+AGGREGATORS: Mapping[str, Callable[[Estimates, Rule, Mask, Mask], Merged]] = {
+    "dfmr": dfmr,
+    "vanilla": vanilla,
+    "oracle": oracle,
+    "coat": coat_alone,
+    "trim": trim,
+}
+
+
+def trusted_mass(result: Filtered, kept: Mask) -> tuple[NDArray[np.float64], list[int]]:
+    """Return the mass (kept, K) that each component brings, and the components too thin to test.
+
+    What is left out of the distance is left out of the reduction; the weight of a component is
+    still that of all kept partitions, so its tested estimates carry the mass of the untested.
+    A component that was tested nowhere comes from its medoid, which no minority can move.
+    """
+    estimates = result.estimates.subset(kept)
+    mass = _mass(estimates)
+    tested = result.tested[kept]
+    heard = np.where(tested, mass, 0.0)
+    thin = [k for k in range(mass.shape[1]) if heard[:, k].sum() == 0.0]
+    for k in thin:
+        heard[_medoid(estimates, k), k] = 1.0
+    return heard * (mass.sum(axis=0) / heard.sum(axis=0)), thin
+
+
+def _medoid(estimates: Estimates, k: int) -> int:
+    """Find the partition whose k-th component is closest to the other partitions' ones."""
+    params = {name: array[:, k] for name, array in estimates.params.items()}
+    divergence = estimates.family.kl(params, params)
+    return coat(divergence + divergence.T).center
+
+
+def _check_forced(estimates: Estimates, keep: Collection[int], drop: Collection[int]) -> None:
+    known = {int(i) for i in estimates.ids}
+    unknown = sorted((set(keep) | set(drop)) - known)
+    if unknown:
+        raise ValueError(
+            f"partitions {unknown} have no usable estimate that could be forced in or out"
+        )
+    if set(keep) & set(drop):
+        raise ValueError(f"partitions {sorted(set(keep) & set(drop))} are forced both in and out")
+    if known <= set(drop):
+        raise ValueError("every usable partition is forced out; nothing is left to merge")
+
+
+def _mass(estimates: Estimates) -> NDArray[np.float64]:
+    return np.asarray(estimates.weights * (estimates.rows / estimates.rows.sum())[:, None])
+
+
+def _too_few_kept(result: Filtered) -> str:
+    strictest = min(result.gates, key=lambda gate: int(gate.passed().sum()))
+    kept, m = int(result.kept().sum()), len(result.estimates)
+    return (
+        f"only {kept} of {m} usable partitions pass (more than half should); "
+        f"the strictest gate is {strictest.name!r}"
+    )
+
+
+def _verdict(
+    estimates: Estimates,
+    merged: Merged,
+    n_partitions: int,
+    reasons: dict[int, str],
+    failed: dict[int, str],
+    empty: tuple[int, ...],
+) -> Verdict:
+    """Say of every partition what became of it."""
+    gates = tuple(_spread(gate, estimates, n_partitions) for gate in merged.gates)
+    out = estimates.ids[~merged.kept]
+    dropped = reasons | {int(i): _reason(gates, int(i)) for i in out}
+    doubts = list(merged.doubts)
+    m = len(estimates)
+    if 3 <= m < FEWEST_PARTITIONS:
+        doubts.append(f"{m} usable partitions are too few to tell an outlier reliably")
+    certified = m >= FEWEST_PARTITIONS and 2 * int(merged.kept.sum()) > m and not merged.doubts
+    return Verdict(
+        tuple(int(i) for i in estimates.ids[merged.kept]),
+        dict(sorted(dropped.items())),
+        dict(sorted(failed.items())),
+        empty,
+        int(estimates.ids[merged.center]),
+        gates,
+        certified,
+        tuple(doubts),
+    )
+
+
+def _spread(gate: Gate, estimates: Estimates, n_partitions: int) -> Gate:
+    """Give every partition of the plan its place in a gate's distances."""
+    distances = np.full(n_partitions, np.nan)
+    distances[estimates.ids] = gate.distances
+    return Gate(gate.name, distances, gate.cutoff, gate.radius)
+
+
+def _reason(gates: tuple[Gate, ...], partition: int) -> str:
+    crossed = [
+        f"{gate.name} {gate.distances[partition]:.3g} > {gate.cutoff:.3g}"
+        for gate in gates
+        if not gate.passed()[partition]
+    ]
+    return ", ".join(crossed) or "left out by the aggregator"

@@ -1,0 +1,202 @@
+"""The ``dfmr`` command.
+
+Exit codes: 0 done; 1 a run failed, and a text says why; 2 a configuration or command line that is
+not understood; 130 interrupted. What is asked for goes to standard output, all else to standard
+error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from dfmr_dask import __version__
+from dfmr_dask.config import RunConfig, read_config
+from dfmr_dask.errors import DfmrError, InvalidConfiguration, RunFolderExists
+
+FAILED, MISUNDERSTOOD, INTERRUPTED = 1, 2, 130
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+config_argument = click.argument("config", type=click.Path(path_type=Path))
+run_argument = click.argument("run", type=click.Path(path_type=Path))
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on standard output, for scripts."
+)
+
+
+def overrides_option(command: Command) -> Command:
+    """Add ``--set``."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Lay a value over the configuration, as in --set mixture.n_components=5.",
+    )(command)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line, and leave with its exit code.
+
+    Parameters
+    ----------
+    args : sequence of str, optional
+        In place of those of the process.
+    """
+    sys.exit(_code(args))
+
+
+def _code(args: Sequence[str] | None) -> int:
+    try:
+        code = commands.main(args, prog_name="dfmr", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _told(
+            "interrupted; a run that was cut short counts as unfinished. Start it again with "
+            "--overwrite.",
+            INTERRUPTED,
+        )
+    except (InvalidConfiguration, RunFolderExists) as error:
+        return _told(str(error), MISUNDERSTOOD)
+    except (DfmrError, OSError) as error:
+        return _told(str(error) or type(error).__name__, FAILED)
+
+
+def _told(text: str, code: int) -> int:
+    click.echo(f"dfmr: {text}", err=True)
+    return code
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dfmr")
+def commands() -> None:
+    """Fit finite mixtures to Zarr stores, right while almost half of the pieces are bad."""
+
+
+@commands.command()
+@config_argument
+@overrides_option
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run in the same folder.")
+@json_option
+def run(config: Path, overrides: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
+    """Do all that CONFIG asks for: fit, aggregate, label, draw."""
+    from dfmr_dask import jobs  # noqa: PLC0415  (seconds to import; --help needs none of it)
+    from dfmr_dask.show.progress import progress  # noqa: PLC0415
+
+    settings = read_config(config, overrides)
+    with progress() as emit:
+        summary = jobs.run(settings, overwrite=overwrite, emit=emit, say=_aside)
+    _show(summary, as_json)
+
+
+@commands.command()
+@config_argument
+@overrides_option
+@json_option
+def plan(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show what CONFIG would read, and the memory it takes; nothing is computed."""
+    from dfmr_dask.inputs import opened  # noqa: PLC0415
+    from dfmr_dask.show.reading import plan_summary, plan_text  # noqa: PLC0415
+
+    settings = read_config(config, overrides)
+    _check_made(settings, config)
+    found = plan_summary(opened(settings.source, settings.run.seed), settings.cluster.memory_limit)
+    click.echo(json.dumps(found) if as_json else plan_text(found))
+
+
+@commands.command()
+@config_argument
+@overrides_option
+def simulate(config: Path, overrides: tuple[str, ...]) -> None:
+    """Write the seeded synthetic store that CONFIG describes, with its truth beside it."""
+    from dfmr_dask.inputs import make_store  # noqa: PLC0415
+    from dfmr_dask.run.events import Event  # noqa: PLC0415
+    from dfmr_dask.show.progress import progress  # noqa: PLC0415
+
+    settings = read_config(config, overrides)
+    with progress() as emit:
+        new = make_store(settings, lambda done, total: emit(Event("simulate", done, total)))
+    click.echo(f"{settings.source.path} {'is written' if new else 'is there already'}")
+
+
+@commands.command()
+@run_argument
+@click.option("--aggregator", help="dfmr, vanilla, coat, trim or oracle.")
+@click.option("--method", help="blocks or paper.")
+@click.option("--weights", help="shared or free.")
+@click.option("--gate", "gates", multiple=True, help="blocks, ctd, fisher or l2; may be repeated.")
+@click.option("--rho", type=float, help="Cut at so many radii of the ball around the center.")
+@click.option("--keep", type=int, multiple=True, help="Force a partition in; may be repeated.")
+@click.option("--drop", type=int, multiple=True, help="Force a partition out; may be repeated.")
+@click.option("--out", help="Name of the folder in RUN/aggregates.")
+@json_option
+def aggregate(
+    run: Path,
+    keep: tuple[int, ...],
+    drop: tuple[int, ...],
+    out: str | None,
+    as_json: bool,
+    **changes: Any,
+) -> None:
+    """Aggregate the stored messages of RUN in another way; nothing is refitted.
+
+    What is not given stays as in the run.
+    """
+    from dfmr_dask.finished import aggregate_again  # noqa: PLC0415
+
+    given = {key: value for key, value in changes.items() if value not in (None, ())}
+    _show(aggregate_again(run, given, keep=keep, drop=drop, name=out), as_json)
+
+
+@commands.command()
+@run_argument
+@click.argument("source")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--group", help="Group in the store.")
+@click.option("--features", multiple=True, help="A variable, or the dimension; may be repeated.")
+def predict(
+    run: Path, source: str, out: Path, group: str | None, features: tuple[str, ...]
+) -> None:
+    """Label the rows of SOURCE with the model of RUN, into the Zarr group OUT."""
+    from dfmr_dask import finished  # noqa: PLC0415
+
+    chosen = features[0] if len(features) == 1 else features or None
+    finished.predict(run, source, out, group=group, features=chosen, say=_aside)
+    click.echo(str(out))
+
+
+@commands.command()
+@run_argument
+@json_option
+def show(run: Path, as_json: bool) -> None:
+    """Show the summary of a finished RUN again."""
+    from dfmr_dask.run.ledger import Ledger  # noqa: PLC0415
+
+    _show(Ledger.open(run).summary(), as_json)
+
+
+def _show(summary: Mapping[str, Any], as_json: bool) -> None:
+    from dfmr_dask.data.files import plain  # noqa: PLC0415
+    from dfmr_dask.show.summary import summary_text  # noqa: PLC0415
+
+    click.echo(json.dumps(plain(summary)) if as_json else summary_text(summary))
+
+
+def _aside(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _check_made(settings: RunConfig, config: Path) -> None:
+    if settings.simulate is not None and not Path(settings.source.path).exists():
+        raise InvalidConfiguration(
+            f"source.path: there is no {settings.source.path} yet; make it with "
+            f"`dfmr simulate {config}`"
+        )

@@ -1,0 +1,233 @@
+"""Arrays and tables without labels as sources: Zarr, Dask, NumPy, pandas."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+
+from dfmr_dask.data.backends import (
+    FrameBackend,
+    GridBackend,
+    Opened,
+    RowsBackend,
+    from_dask,
+    from_store,
+)
+from dfmr_dask.data.cost import Cost
+from dfmr_dask.data.features import (
+    Wanted,
+    check_known,
+    column_names,
+    common_dtype,
+    feature_axis,
+    listed,
+)
+from dfmr_dask.data.grid import Axis, irregular, regular
+from dfmr_dask.data.readers import Layout, frame_rows, native
+from dfmr_dask.errors import InvalidSource
+
+NO_INTEGRITY = "no integrity check, no resume: dask blocks"
+CF = ("_FillValue", "missing_value", "scale_factor", "add_offset")
+
+
+def opened_zarr(array: zarr.Array[Any], features: Wanted, location: str) -> Opened:
+    """Open a Zarr array of rows and features."""
+    names = dimension_names(array)
+    dims = names or tuple(f"dim_{i}" for i in range(array.ndim))
+    axis = feature_axis(features, dims, bool(names), f"the Zarr array {location}")
+    dtype = common_dtype({location: array.dtype})
+    order = tuple(i for i in range(array.ndim) if i != axis)
+    shards = array.shards or array.chunks
+    n_features = 1 if axis is None else array.shape[axis]
+    units = regular([array.shape[i] for i in order], [array.chunks[i] for i in order])
+    layout = Layout((array,), (order,), n_features, dtype, units)
+    sample_dims = tuple(dims[i] for i in order) if names or len(order) > 1 else ("row",)
+    known = _names(features, n_features, axis, dims)
+    view = partial(_zarr_view, array, order, sample_dims, known, shards)
+    return Opened(
+        features=known,
+        sample_dims=sample_dims,
+        dtype=dtype,
+        grid=regular([array.shape[i] for i in order], [shards[i] for i in order]),
+        units=units,
+        cost=Cost.of_one(units, layout.row_bytes),
+        location=location,
+        backend=GridBackend(layout, from_store, view, partial(_zarr_identity, array)),
+        feature_units=_one_unit(array.attrs.get("units"), known),
+        notes=_cf_notes(array),
+    )
+
+
+def _names(
+    features: Wanted, n_features: int, axis: int | None, dims: tuple[str, ...]
+) -> tuple[str, ...]:
+    names_axis = isinstance(features, int) or (isinstance(features, str) and features in dims)
+    return column_names(None if names_axis else features, n_features)
+
+
+def _one_unit(unit: Any, features: tuple[str, ...]) -> dict[str, str]:
+    return dict.fromkeys(features, unit) if isinstance(unit, str) else {}
+
+
+def _cf_notes(array: zarr.Array[Any]) -> tuple[str, ...]:
+    found = [name for name in CF if name in array.attrs]
+    if not found:
+        return ()
+    return (f"{', '.join(found)} not applied: open the group, not the array, for CF decoding",)
+
+
+def dimension_names(array: zarr.Array[Any]) -> tuple[str, ...]:
+    """Return the names of an array's dimensions; none when one of them has no name."""
+    named = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    found = tuple(named) if isinstance(named, list | tuple) else ()
+    return found if all(isinstance(n, str) for n in found) and len(found) == array.ndim else ()
+
+
+def _zarr_view(
+    array: zarr.Array[Any],
+    order: tuple[int, ...],
+    sample_dims: tuple[str, ...],
+    features: tuple[str, ...],
+    chunks: tuple[int, ...],
+) -> xr.DataArray:
+    whole = tuple(chunks[i] if i in order else array.shape[i] for i in range(array.ndim))
+    from_array: Any = da.from_array  # Dask is only half typed
+    return _labelled(from_array(array, chunks=whole), order, sample_dims, features)
+
+
+def _labelled(
+    lazy: Any, order: tuple[int, ...], sample_dims: tuple[str, ...], features: tuple[str, ...]
+) -> xr.DataArray:
+    rest = [axis for axis in range(lazy.ndim) if axis not in order]
+    turned = lazy.transpose(*order, *rest) if rest else lazy[..., None]
+    view = xr.DataArray(turned.rechunk({-1: -1}), dims=(*sample_dims, "feature"))
+    return view.assign_coords(feature=list(features))
+
+
+def _zarr_identity(array: zarr.Array[Any]) -> dict[str, Any]:
+    facts = {k: v for k, v in array.metadata.to_dict().items() if k != "attributes"}
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return {
+        "kind": "zarr",
+        "chunks": list(array.chunks),
+        "shards": list(array.shards) if array.shards else None,
+        "metadata": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def opened_dask(array: Any, features: Wanted) -> Opened:
+    """Open a ``dask.array`` of rows and features, or of rows alone."""
+    if any(math.isnan(length) for along in array.chunks for length in along):
+        raise InvalidSource("the dask array has unknown chunk sizes; compute_chunk_sizes() first")
+    if array.ndim not in (1, 2):
+        raise InvalidSource(
+            f"the dask array has shape {array.shape}; wanted (rows, features) or (rows,): "
+            "wrap more dimensions into an xarray.DataArray and name one with features="
+        )
+    dtype = common_dtype({"dask array": array.dtype})
+    n_features = 1 if array.ndim == 1 else int(array.shape[1])
+    grid = irregular(array.chunks[:1])
+    names = column_names(features, n_features)
+    layout = Layout((array,), ((0,),), n_features, dtype, grid)
+    return Opened(
+        features=names,
+        sample_dims=("row",),
+        dtype=dtype,
+        grid=grid,
+        units=grid,
+        cost=Cost(layout.row_bytes, ((grid, layout.row_bytes),), copies=2),
+        location="dask array",
+        backend=GridBackend(
+            layout,
+            from_dask,
+            partial(_labelled, array, (0,), ("row",), names),
+            partial(dict, kind="dask.array", token=array.name),
+        ),
+        notes=(NO_INTEGRITY,),
+    )
+
+
+def opened_numpy(array: Any, features: Wanted, location: str = "in memory") -> Opened:
+    """Open a NumPy array (rows, features), or (rows,) for one feature."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise InvalidSource("a masked array: turn what is masked into NaN first, .filled(np.nan)")
+    if array.ndim not in (1, 2):
+        raise InvalidSource(
+            f"the array has shape {array.shape}; wanted (rows, features) or (rows,): wrap more "
+            "dimensions into an xarray.DataArray and name one with features="
+        )
+    table = array[:, None] if array.ndim == 1 else array
+    dtype = common_dtype({"array": array.dtype})
+    return _table(table, column_names(features, table.shape[1]), dtype, location)
+
+
+def _table(
+    table: Any, features: tuple[str, ...], dtype: np.dtype[Any], location: str = "in memory"
+) -> Opened:
+    # one chunk for the plans, yet any row can be read alone
+    grid, single = (Axis(len(table), max(1, len(table))),), (Axis(len(table), 1),)
+    return Opened(
+        features=features,
+        sample_dims=("row",),
+        dtype=dtype,
+        grid=grid,
+        units=single,
+        cost=Cost.of_one(single, table.shape[1] * dtype.itemsize),
+        location=location,
+        backend=RowsBackend(table, features, None),
+        in_memory=True,
+    )
+
+
+def opened_pandas(frame: pd.DataFrame, features: Wanted) -> Opened:
+    """Open the columns of a pandas frame."""
+    chosen, names, dtype = frame_columns(frame, features)
+    return _table(frame_rows(chosen, dtype), names, dtype)
+
+
+def frame_columns(frame: Any, features: Wanted) -> tuple[Any, tuple[str, ...], np.dtype[Any]]:
+    """Return the columns that were asked for, their names and their common dtype."""
+    if not frame.columns.is_unique:
+        raise InvalidSource("columns of the table have the same name; rename them first")
+    if features is not None:
+        wanted = listed(features)
+        check_known(wanted, list(frame.columns))
+        frame = frame[wanted]
+    if not len(frame.columns):
+        raise InvalidSource("the table has no columns; nothing to fit")
+    names = tuple(str(name) for name in frame.columns)
+    dtypes = {name: _plain(dtype) for name, dtype in zip(names, frame.dtypes, strict=True)}
+    return frame, names, common_dtype(dtypes)
+
+
+def _plain(dtype: Any) -> Any:
+    """Return the NumPy dtype of a column; nullable integers need room for NaN."""
+    inner = getattr(dtype, "numpy_dtype", None)
+    if isinstance(dtype, np.dtype) or not isinstance(inner, np.dtype):
+        return dtype
+    return native(np.float64) if inner.kind in "biu" else inner
+
+
+def opened_frame(frame: Any, features: Wanted) -> Opened:
+    """Open the columns of a ``dask.dataframe``."""
+    chosen, names, dtype = frame_columns(frame, features)
+    return Opened(
+        features=names,
+        sample_dims=("row",),
+        dtype=dtype,
+        grid=None,
+        units=None,
+        cost=None,
+        location="dask dataframe",
+        backend=FrameBackend(chosen, dtype, chosen.to_delayed()),
+        notes=(NO_INTEGRITY,),
+    )

@@ -1,0 +1,114 @@
+"""From what was asked for to the plan that gives it."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from dfmr_dask.data import plan as plans
+from dfmr_dask.data.backends import FrameBackend, Opened, RowsBackend
+from dfmr_dask.data.grid import Box, runs
+from dfmr_dask.data.plan import Kind, Plan
+from dfmr_dask.errors import InvalidSource
+from dfmr_dask.randomness import Stage, generator
+
+KINDS = ("chunks", "rows", "interleaved")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """The partitions that were asked for.
+
+    Raises
+    ------
+    InvalidSource
+        When the parts of it contradict each other.
+    """
+
+    plan: str | None = None
+    rows_per_partition: int | None = None
+    n_partitions: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rows_per_partition", "n_partitions"):
+            _check_whole(name, getattr(self, name))
+        if self.plan is not None and self.plan not in KINDS:
+            raise InvalidSource(f"plan={self.plan!r}; wanted one of {', '.join(KINDS)}")
+        by_rows, by_number = self.rows_per_partition is not None, self.n_partitions is not None
+        if by_rows and by_number:
+            raise InvalidSource("give rows_per_partition= or n_partitions=, not both")
+        if self.kind == "chunks" and (by_rows or by_number):
+            raise InvalidSource("plan='chunks' makes each chunk a partition; give no other size")
+        if self.kind == "rows" and not (by_rows or by_number):
+            raise InvalidSource("plan='rows' wants rows_per_partition= or n_partitions=")
+        if self.kind == "interleaved" and not by_number:
+            raise InvalidSource("plan='interleaved' wants n_partitions=")
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of plan that was asked for, or that follows from the rest."""
+        if self.plan is not None:
+            return cast(Kind, self.plan)
+        if self.rows_per_partition is not None:
+            return "rows"
+        return "chunks" if self.n_partitions is None else "interleaved"
+
+
+def _check_whole(name: str, value: Any) -> None:
+    try:
+        operator.index(0 if value is None else value)
+    except TypeError as error:
+        raise InvalidSource(f"{name}={value!r}; wanted a whole number") from error
+
+
+def planned(opened: Opened, wish: Wish) -> tuple[Plan, Opened]:
+    """Make the plan; tables in memory may get a random order on the way.
+
+    Raises
+    ------
+    InvalidSource
+        When the source has too few rows for it, or their number is unknown.
+    """
+    if isinstance(opened.backend, RowsBackend):
+        return _in_memory(opened, opened.backend, wish)
+    if isinstance(opened.backend, FrameBackend):
+        if wish.kind != "chunks":
+            raise InvalidSource(
+                f"plan={wish.kind!r} needs to know the rows; a dask.dataframe has one partition "
+                "for each of its own: use repartition() before"
+            )
+        return plans.unknown(len(opened.backend.parts), opened.notes), opened
+    return _over_chunks(opened, wish), opened
+
+
+def _over_chunks(opened: Opened, wish: Wish) -> Plan:
+    grid, units, cost = opened.grid, opened.units, opened.cost
+    assert grid is not None
+    assert units is not None
+    assert cost is not None
+    if wish.rows_per_partition is not None:
+        return plans.rows(grid, cost, wish.rows_per_partition, opened.notes)
+    if wish.n_partitions is None:
+        return plans.chunks(grid, cost, opened.notes)
+    if wish.kind == "rows":
+        return plans.equal_rows(grid, cost, wish.n_partitions, opened.notes)
+    return plans.interleaved(units, cost, wish.n_partitions, wish.seed, opened.notes)
+
+
+def _in_memory(opened: Opened, backend: RowsBackend, wish: Wish) -> tuple[Plan, Opened]:
+    """Plan contiguous rows, or runs of a random order: random access costs nothing here."""
+    assert opened.grid is not None
+    assert opened.cost is not None
+    if wish.rows_per_partition is not None:
+        return plans.rows(opened.grid, opened.cost, wish.rows_per_partition, opened.notes), opened
+    total = opened.grid[0].size
+    n = 1 if wish.n_partitions is None else wish.n_partitions
+    plans.check_range("n_partitions", n, total)
+    spans: list[list[Box]] = [[(span,)] for span in runs(total, n)]
+    plan = plans.finished(wish.kind, spans, opened.cost, opened.notes)
+    if wish.kind != "interleaved" or n == 1:
+        return plan, opened
+    order = generator(wish.seed, Stage.PLAN).permutation(total)
+    return plan, replace(opened, backend=replace(backend, order=order))

@@ -1,0 +1,142 @@
+"""From a path or URL to an open Zarr array or group, or to an error that says what is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import xarray as xr
+import zarr
+
+from dfmr_dask.data.arrays import opened_numpy, opened_zarr
+from dfmr_dask.data.backends import GridBackend, Opened, from_memory
+from dfmr_dask.data.features import Wanted
+from dfmr_dask.data.labelled import opened_dataset
+from dfmr_dask.errors import InvalidSource
+
+Node = Any  # zarr.Array or zarr.Group
+HINTS = {
+    ".nc": "open it with xarray.open_dataset and pass the dataset",
+    ".h5": "open it with xarray.open_dataset and pass the dataset",
+    ".parquet": "open it with dask.dataframe.read_parquet and pass that",
+    ".csv": "open it with dask.dataframe.read_csv and pass that",
+    ".npy": "load it with numpy.load(..., mmap_mode='r') and pass the array",
+}
+
+
+def opened_location(
+    location: str | os.PathLike[str],
+    features: Wanted,
+    group: str | None,
+    storage_options: Mapping[str, Any] | None,
+) -> Opened:
+    """Open a Zarr array or group at a path or URL.
+
+    Raises
+    ------
+    InvalidSource
+        When there is nothing, or something else.
+    """
+    text = os.fspath(location)
+    if text.startswith("file://"):
+        text = url2pathname(urlsplit(text).path)
+    if "://" not in text and "::" not in text:
+        text = str(_existing(text))
+    node = _node(text, group, storage_options)
+    return opened_node(node, features, without_secrets(text) + (f"/{group}" if group else ""))
+
+
+def opened_node(node: Node, features: Wanted, location: str) -> Opened:
+    """Open a Zarr array, or a group as a dataset of xarray."""
+    ours_alone = in_this_process(node)
+    if isinstance(node, zarr.Group):
+        dataset = _dataset(node, location)
+        return opened_dataset(dataset.load() if ours_alone else dataset, features, location)
+    opened = opened_zarr(node, features, location)
+    return loaded(opened, location) if ours_alone else opened
+
+
+def loaded(opened: Opened, location: str) -> Opened:
+    """Load a store that only this process can reach: a table, or the array as it is."""
+    backend = opened.backend
+    assert isinstance(backend, GridBackend)
+    if len(opened.sample_dims) > 1:
+        arrays = tuple(array[...] for array in backend.layout.arrays)
+        layout = replace(backend.layout, arrays=arrays)
+        return replace(opened, backend=replace(backend, layout=layout, make=from_memory))
+    boxes = (tuple((0, axis.size) for axis in backend.layout.units),)
+    return opened_numpy(backend.make(backend.layout, boxes)(), opened.features, location)
+
+
+def _existing(text: str) -> Path:
+    path = Path(text).expanduser().absolute()
+    if not path.exists():
+        raise InvalidSource(f"there is no {path}; {_told(path.parent)}")
+    if path.is_file() and path.suffix != ".zip":
+        hint = HINTS.get(path.suffix, "wanted the folder of a Zarr array or group")
+        raise InvalidSource(f"{path} is a file, no Zarr store; {hint}")
+    return path
+
+
+def _told(folder: Path) -> str:
+    """Say what a folder holds, or which of its parents is there at all."""
+    while not folder.is_dir():
+        folder = folder.parent
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    more = ", ..." if len(names) > 10 else ""
+    return f"{folder} holds: {', '.join(names[:10]) or 'nothing'}{more}"
+
+
+def _node(text: str, group: str | None, storage_options: Mapping[str, Any] | None) -> Node:
+    options = dict(storage_options) if storage_options else None
+    try:
+        return zarr.open(text, mode="r", path=group, storage_options=options)
+    except Exception as error:  # backends of fsspec raise what they like
+        place = without_secrets(text) + (f", group {group!r}" if group else "")
+        told = f"; {_told(Path(text))}" if Path(text).is_dir() else ""
+        raise InvalidSource(
+            f"{place} cannot be opened as a Zarr array or group: {type(error).__name__}: "
+            f"{without_secrets(str(error))}{told}"
+        ) from error
+
+
+def _dataset(group: zarr.Group, location: str) -> xr.Dataset:
+    try:
+        with warnings.catch_warnings():  # a store without consolidated metadata is fine
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return xr.open_dataset(
+                group.store,  # type: ignore[arg-type]
+                engine="zarr",
+                group=group.path or None,
+                chunks=None,
+                cache=False,
+                decode_timedelta=False,  # a wave's period in seconds is a number
+            )
+    except Exception as error:
+        arrays = ", ".join(sorted(name for name, _ in group.arrays())) or "none"
+        raise InvalidSource(
+            f"the Zarr group {location} cannot be opened with xarray: {error}; its arrays are: "
+            f"{arrays}. Open one of them with group=<name>"
+        ) from error
+
+
+def in_this_process(node: Node) -> bool:
+    """Tell whether a store lies in this process's memory, where no other process finds it."""
+    store = node.store
+    if isinstance(store, zarr.storage.MemoryStore):
+        return True
+    protocol = getattr(getattr(store, "fs", None), "protocol", ())
+    inner = getattr(getattr(getattr(store, "fs", None), "sync_fs", None), "protocol", ())
+    return "memory" in protocol or "memory" in inner
+
+
+def without_secrets(text: str) -> str:
+    """Take user names and passwords out of a URL."""
+    return re.sub(r"://[^/@\s]*@", "://", text)

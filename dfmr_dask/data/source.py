@@ -1,0 +1,250 @@
+"""What is fitted: data that were opened, and the plan of who reads which of their rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+
+from dfmr_dask.data.arrays import opened_dask, opened_frame, opened_numpy, opened_pandas
+from dfmr_dask.data.backends import Backend, Opened, RowsBackend
+from dfmr_dask.data.choosing import Wish, planned
+from dfmr_dask.data.features import Wanted
+from dfmr_dask.data.grid import Box
+from dfmr_dask.data.labelled import opened_dataarray, opened_dataset
+from dfmr_dask.data.opening import opened_location, opened_node, without_secrets
+from dfmr_dask.data.plan import Plan
+from dfmr_dask.data.readers import Reader
+from dfmr_dask.errors import InvalidSource
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Source:
+    """Data and their partitions; made by :func:`open_source`.
+
+    Attributes
+    ----------
+    features : tuple of str
+        Names of the columns of a row.
+    sample_dims : tuple of str
+        Dimensions that count rows.
+    shape : tuple of int
+        Their lengths; empty when only reading would tell (``dask.dataframe``).
+    dtype : numpy.dtype
+        In which rows are read.
+    plan : Plan
+    in_memory : bool
+        NumPy or pandas given directly.
+    location : str
+        Where the data lie, for people.
+    units : dict of str to str
+        Units of features, as far as they are known.
+    """
+
+    features: tuple[str, ...]
+    sample_dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    plan: Plan
+    in_memory: bool
+    location: str
+    units: dict[str, str]
+    backend: Backend
+
+    @property
+    def n_features(self) -> int:
+        """Columns of a row."""
+        return len(self.features)
+
+    @property
+    def n_rows(self) -> int | None:
+        """Rows in all partitions; None when only reading would tell."""
+        return self.plan.rows
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Plain values that differ when data or plan differ (tables in memory are hashed)."""
+        boxes = json.dumps([partition.boxes for partition in self.plan.partitions])
+        order = self.backend.order if isinstance(self.backend, RowsBackend) else None
+        digest = hashlib.sha256(boxes.encode() + (b"" if order is None else order.tobytes()))
+        return {
+            "location": self.location,
+            "features": list(self.features),
+            "sample_dims": list(self.sample_dims),
+            "shape": list(self.shape),
+            "dtype": self.dtype.str,
+            "data": self.backend.identity(),
+            "plan": {
+                "kind": self.plan.kind,
+                "partitions": len(self.plan),
+                "sha256": digest.hexdigest(),
+            },
+        }
+
+    def rows(self, partition: int) -> Reader:
+        """Return what reads the rows of a partition.
+
+        Returns
+        -------
+        callable without arguments, or dask Delayed
+            Gives an ndarray of shape (rows, features). A callable opens what it needs by itself,
+            and is small enough to be sent to a worker; a Delayed stands for data of Dask.
+        """
+        return self.backend.reader(self.plan.partitions[partition])
+
+    def sample_rows(self, partition: int, n: int, rng: np.random.Generator) -> Reader:
+        """Return what reads at least ``n`` rows of a partition, or all if it has fewer.
+
+        They come as whole blocks from random places, in the order of the source: draw from them.
+        Partitions of up to 32 MiB are read whole.
+        """
+        return self.backend.sampler(self.plan.partitions[partition], n, rng)
+
+    def as_dataarray(self) -> xr.DataArray:
+        """Return a lazy array (sample dimensions..., feature) with the source's coordinates.
+
+        Raises
+        ------
+        InvalidSource
+            For a ``dask.dataframe``.
+        """
+        return self.backend.dataarray()
+
+    def box_text(self, partition: int) -> str:
+        """Say where the rows of a partition lie, as in ``time 0:10, lat 0:50``."""
+        one = self.plan.partitions[partition]
+        told = self.backend.where(one)
+        if told or not one.boxes:
+            return told
+        if len(one.boxes) == 1:
+            return self._text(one.boxes[0])
+        first, last = self._text(one.boxes[0]), self._text(one.boxes[-1])
+        return f"{len(one.boxes)} blocks from {first} to {last}"
+
+    def _text(self, box: Box) -> str:
+        spans = zip(self.sample_dims, box, strict=True)
+        return ", ".join(f"{dim} {start}:{stop}" for dim, (start, stop) in spans)
+
+
+def open_source(
+    data: Any,
+    *,
+    features: str | int | Sequence[Any] | None = None,
+    plan: str | None = None,
+    rows_per_partition: int | None = None,
+    n_partitions: int | None = None,
+    seed: int = 0,
+    group: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Source:
+    """Open data and plan their partitions; nothing but metadata is read.
+
+    Parameters
+    ----------
+    data : str, path, zarr, xarray, dask, numpy or pandas object
+        A path or fsspec URL of a Zarr array or group; a ``zarr.Array`` (rows, features) or
+        ``zarr.Group``; an ``xarray.Dataset`` or ``DataArray``; a ``dask.array`` or
+        ``dask.dataframe``; a NumPy array or pandas DataFrame.
+    features : str, int or list of str, optional
+        Variables or columns that are the features, in this order, or the one dimension (or axis)
+        that holds them. All other dimensions count rows. By default all numeric variables or
+        columns; for an array the last of two dimensions. A list also names the columns of an
+        array that has no names.
+    plan : {"chunks", "rows", "interleaved"}, optional
+        ``"chunks"``: each chunk (or shard) of the store is a partition. ``"rows"``: consecutive
+        rows. ``"interleaved"``: random blocks from all over the store, for chunks that are not
+        alike. By default it follows from ``rows_per_partition`` or ``n_partitions``, else it is
+        ``"chunks"``; arrays in memory are permuted and cut into ``n_partitions``.
+    rows_per_partition : int, optional
+        For ``"rows"``; rounded to whole chunks.
+    n_partitions : int, optional
+        For ``"rows"`` or ``"interleaved"``.
+    seed : int
+        The same seed gives the same plan.
+    group : str, optional
+        Path of an array or group inside the store.
+    storage_options : mapping, optional
+        For fsspec: credentials and the like.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    InvalidSource
+        When there is no such store, values are no numbers, dimensions or names do not fit, or
+        there are fewer rows than partitions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dfmr_dask.data import open_source
+    >>> source = open_source(np.zeros((100, 2)), features=["a", "b"], n_partitions=4)
+    >>> source.features, source.n_rows, len(source.plan)
+    (('a', 'b'), 100, 4)
+    >>> source.rows(0)().shape
+    (25, 2)
+    """
+    opened = _opened(data, features, group, storage_options)
+    _check_not_empty(opened)
+    made, opened = planned(opened, Wish(plan, rows_per_partition, n_partitions, seed))
+    return Source(
+        features=opened.features,
+        sample_dims=opened.sample_dims,
+        shape=tuple(axis.size for axis in opened.grid or ()),
+        dtype=opened.dtype,
+        plan=made,
+        in_memory=opened.in_memory,
+        location=opened.location,
+        units=opened.feature_units,
+        backend=opened.backend,
+    )
+
+
+def _opened(
+    data: Any, features: Wanted, group: str | None, storage_options: Mapping[str, Any] | None
+) -> Opened:
+    if isinstance(data, str | os.PathLike):
+        return opened_location(data, features, group, storage_options)
+    if isinstance(data, zarr.Group) and group:
+        data = data[group]
+    if isinstance(data, zarr.Array | zarr.Group):
+        return opened_node(data, features, without_secrets(str(data.store_path)))
+    openers: list[tuple[Any, Any]] = [
+        (xr.Dataset, opened_dataset),
+        (xr.DataArray, opened_dataarray),
+        (da.Array, opened_dask),
+        (dd.DataFrame, opened_frame),
+        (pd.DataFrame, opened_pandas),
+        (np.ndarray, opened_numpy),
+    ]
+    for kind, opener in openers:
+        if isinstance(data, kind):
+            opened: Opened = opener(data, features)
+            return opened
+    raise InvalidSource(
+        f"cannot open a {type(data).__module__}.{type(data).__qualname__}; wanted a path or URL of "
+        "a Zarr store, or a zarr, xarray, dask, numpy or pandas object"
+    )
+
+
+def _check_not_empty(opened: Opened) -> None:
+    empty = opened.grid is not None and not math.prod(axis.size for axis in opened.grid)
+    if empty or not opened.features:
+        shape = tuple(axis.size for axis in opened.grid or ())
+        raise InvalidSource(
+            f"{opened.location} is empty: {opened.sample_dims} have lengths {shape}, "
+            f"{len(opened.features)} features"
+        )

@@ -1,0 +1,47 @@
+"""What can go wrong, by name: each message says what came, what was wanted, what to do next."""
+
+from __future__ import annotations
+
+
+class DfmrError(Exception):
+    """Base of the errors that are the package's own."""
+
+
+class InvalidMixture(DfmrError, ValueError):
+    """Weights or parameters that are no mixture: shapes, signs, symmetry, definiteness."""
+
+
+class InvalidMessage(DfmrError, ValueError):
+    """A message or file that does not say what a partition's message must say."""
+
+
+class DegenerateRows(DfmrError, ValueError):
+    """Rows that cannot carry a fit: too few of them, or a column that is constant."""
+
+
+class InvalidSource(DfmrError, ValueError):
+    """Data that cannot be opened or are not rows of numbers."""
+
+
+class InvalidConfiguration(DfmrError, ValueError):
+    """A configuration with an unknown key or a value out of range."""
+
+
+class TooFewMessages(DfmrError, RuntimeError):
+    """Half of the partitions, or more, gave no usable fit."""
+
+
+class RunFolderExists(DfmrError, FileExistsError):
+    """A run folder that holds something already."""
+
+
+class RunUnfinished(DfmrError, RuntimeError):
+    """A run folder without the mark of a finished run."""
+
+
+class WorkersDiffer(DfmrError, RuntimeError):
+    """Dask workers that lack the package or hold another version of it."""
+
+
+class UncertifiedWarning(UserWarning):
+    """The majority assumption could not be checked, or the filter found a reason to doubt it."""

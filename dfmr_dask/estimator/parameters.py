@@ -1,0 +1,73 @@
+"""Which values parameters may have, and the settings of a run that they stand for."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from dfmr_dask.corruption import Corruption
+from dfmr_dask.data.source import Source
+from dfmr_dask.estimator.starts import user_start
+from dfmr_dask.families import COVARIANCE_TYPES
+from dfmr_dask.run.settings import Settings
+
+MOST_COMPONENTS = 32767  # labels are int16
+AGGREGATORS = {"dfmr", "vanilla", "coat", "trim", "oracle"}
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "n_components": [Interval(Integral, 1, MOST_COMPONENTS, closed="both")],
+    "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
+    "tol": [Interval(Real, 0.0, None, closed="left")],
+    "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "n_init": [Interval(Integral, 1, None, closed="left")],
+    "init_params": [StrOptions({"overfit", "k-means++", "kmeans", "random"})],
+    "weights_init": ["array-like", None],
+    "means_init": ["array-like", None],
+    "precisions_init": ["array-like", None],
+    "random_state": ["random_state"],
+    "n_partitions": [Interval(Integral, 1, None, closed="left"), None],
+    "rows_per_partition": [Interval(Integral, 1, None, closed="left"), None],
+    "plan": [StrOptions({"chunks", "rows", "interleaved"}), None],
+    "method": [StrOptions({"blocks", "paper"})],
+    "weights": [StrOptions({"shared", "free"})],
+    "gates": [tuple, list, None],
+    "rho": [Interval(Real, 1.0, None, closed="left"), None],
+    "aggregator": [StrOptions(AGGREGATORS)],
+    "corruption": [Corruption, None],
+}
+PLAIN_SETTINGS = (
+    "n_components",
+    "tol",
+    "reg_covar",
+    "max_iter",
+    "n_init",
+    "init_params",
+    "method",
+    "weights",
+    "rho",
+    "aggregator",
+    "corruption",
+)
+
+
+def settings_of(parameters: Any, source: Source, seed: int) -> Settings:
+    """Return the settings of a run.
+
+    Raises
+    ------
+    ValueError
+        When parameters do not fit together, or not to the source.
+    """
+    corruption = parameters.corruption
+    if corruption is not None and corruption.attack == "data":
+        raise ValueError("the data attack needs rows of another population: use `dfmr run`")
+    return Settings(
+        family=COVARIANCE_TYPES[parameters.covariance_type],
+        start=user_start(parameters, source),
+        gates=None if parameters.gates is None else tuple(parameters.gates),
+        seed=seed,
+        **{name: getattr(parameters, name) for name in PLAIN_SETTINGS},
+    )

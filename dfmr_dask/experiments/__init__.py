@@ -1,0 +1,1 @@
+"""What only research needs: simulated populations, and what the method is compared with."""

@@ -1,0 +1,257 @@
+"""Studies that anybody can repeat: errors against the oracle's, scores against scikit-learn's.
+
+    python -m dfmr_dask.experiments.studies truth
+    python -m dfmr_dask.experiments.studies truth-50
+    python -m dfmr_dask.experiments.studies store
+    python -m dfmr_dask.experiments.studies photograph
+
+Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_sample_image
+from sklearn.mixture import GaussianMixture as Rival
+
+from dfmr_dask.corruption import Corruption
+from dfmr_dask.data.source import open_source
+from dfmr_dask.experiments.accuracy import error, ratio_interval
+from dfmr_dask.experiments.populations import population
+from dfmr_dask.families import COVARIANCE_TYPES
+from dfmr_dask.mixture import Mixture
+from dfmr_dask.randomness import Stage, generator
+from dfmr_dask.run.pipeline import Settings, fit
+from dfmr_dask.run.results import Result
+from dfmr_dask.run.tasks import InProcess, Key
+
+PARTITIONS = 40
+ALPHAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45)
+ATTACKS = ("mean", "covariance", "data")
+FULL = COVARIANCE_TYPES["full"]
+
+
+@dataclass(frozen=True, slots=True)
+class Remembering(InProcess):
+    """Tasks in this process whose results are remembered: honest fits serve several attacks."""
+
+    known: dict[str, Any] = field(default_factory=dict)
+
+    def submit(self, stage: str, key: Key, function: Callable[..., Any], *args: Any) -> Any:
+        """Run a task, unless the same function was asked the same thing before."""
+        token = hashlib.sha256(pickle.dumps((function.__qualname__, args))).hexdigest()
+        if token not in self.known:
+            self.known[token] = InProcess.submit(self, stage, key, function, *args)
+        return self.known[token]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Ratios of mean errors to the oracle's over seeds, with the upper ends of their intervals."""
+
+    attack: str
+    alpha: float
+    dfmr: float
+    dfmr_high: float
+    vanilla: float
+    honest_kept: float
+    byzantine_kept: float
+
+
+def simulated_truth(
+    *,
+    n_features: int,
+    n_components: int,
+    rows: int = 5000,
+    scales: Sequence[float] | None = None,
+    start_at_truth: bool = False,
+    alphas: Sequence[float] = ALPHAS,
+    attacks: Sequence[str] = ATTACKS,
+    seeds: Sequence[int] = range(20),
+) -> list[Cell]:
+    """Measure errors of DFMR and vanilla over the oracle's, for each attack and share.
+
+    Parameters
+    ----------
+    n_features, n_components : int
+    rows : int
+        In each of 40 partitions.
+    scales : sequence of float, optional
+        Factors of the components' standard deviations.
+    start_at_truth : bool
+        Local fits start at the true mixture, not at the common start.
+    alphas, attacks, seeds : sequences
+    """
+    outcomes: dict[tuple[str, float], list[Measured]] = {}
+    for seed in seeds:
+        for attack, alpha, one in _attacked(
+            n_features, n_components, rows, scales, start_at_truth, alphas, attacks, seed
+        ):
+            outcomes.setdefault((attack, alpha), []).append(one)
+            print(f"seed {seed} {attack} {alpha}: {one}", flush=True)
+    return [_cell(attack, alpha, ones) for (attack, alpha), ones in outcomes.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Errors of one run, and what the filter kept."""
+
+    dfmr: float
+    vanilla: float
+    oracle: float
+    honest_kept: float
+    byzantine_kept: float
+
+
+def _attacked(
+    n_features: int,
+    n_components: int,
+    rows: int,
+    scales: Sequence[float] | None,
+    start_at_truth: bool,
+    alphas: Sequence[float],
+    attacks: Sequence[str],
+    seed: int,
+) -> Iterator[tuple[str, float, Measured]]:
+    truth = population(n_components, n_features, scales=scales, seed=seed)
+    other = population(n_components, n_features, scales=scales, seed=1000 + seed)
+    total = PARTITIONS * rows
+    x, _ = truth.sample(total, generator(seed, Stage.DRAW))
+    y, _ = other.sample(total, generator(seed, Stage.DRAW, 1))
+    source = open_source(x, n_partitions=PARTITIONS, seed=seed)
+    replacement = open_source(y, n_partitions=PARTITIONS, seed=seed)
+    tasks = Remembering()
+    for alpha in alphas:
+        for attack in attacks if alpha else ("none",):
+            corruption = Corruption("mean" if attack == "none" else attack, alpha)
+            settings = Settings(
+                family=FULL,
+                n_components=n_components,
+                seed=seed,
+                start=truth if start_at_truth else None,
+                corruption=corruption,
+                compare=("vanilla", "oracle"),
+            )
+            result = fit(source, settings, tasks, replacement=replacement)
+            yield attack, alpha, _measured(result, truth)
+
+
+def _measured(result: Result, truth: Mixture) -> Measured:
+    byzantine, kept = set(result.byzantine), set(result.verdict.kept)
+    honest = set(range(len(result.messages))) - byzantine
+    return Measured(
+        error(result.mixture, truth),
+        error(result.compared["vanilla"], truth),
+        error(result.compared["oracle"], truth),
+        len(kept & honest) / len(honest),
+        len(kept & byzantine) / max(len(byzantine), 1),
+    )
+
+
+def _cell(attack: str, alpha: float, ones: Sequence[Measured]) -> Cell:
+    oracle = [one.oracle for one in ones]
+    dfmr, _, high = ratio_interval([one.dfmr for one in ones], oracle)
+    vanilla, _, _ = ratio_interval([one.vanilla for one in ones], oracle)
+    honest = float(np.mean([one.honest_kept for one in ones]))
+    byzantine = float(np.mean([one.byzantine_kept for one in ones]))
+    return Cell(attack, alpha, dfmr, high, vanilla, honest, byzantine)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Mean log density a row of ours and of scikit-learn's best of several starts, in nats."""
+
+    case: str
+    ours: float
+    rival: float
+    honest_kept: float
+    byzantine_kept: float
+
+    @property
+    def ahead(self) -> float:
+        """Nats a row by which ours is ahead."""
+        return self.ours - self.rival
+
+
+def whole_store(seeds: Sequence[int] = range(5)) -> list[Scored]:
+    """Compare scores on all rows of a simulated store, without corruption."""
+    out = []
+    for seed in seeds:
+        truth = population(5, 10, separation=3.0, seed=seed)
+        x, _ = truth.sample(PARTITIONS * 5000, generator(seed, Stage.DRAW))
+        source = open_source(x, n_partitions=PARTITIONS, seed=seed)
+        result = fit(source, Settings(family=FULL, n_components=5, seed=seed), InProcess())
+        out.append(_scored(f"seed {seed}", result, x, _rival(x, 5, seed)))
+        print(out[-1], f"ahead {out[-1].ahead:+.5f}", flush=True)
+    return out
+
+
+def photograph(
+    orders: Sequence[int] = (4, 8, 12),
+    alphas: Sequence[float] = (0.0, 0.3, 0.45),
+    seeds: Sequence[int] = range(5),
+) -> list[Scored]:
+    """Compare scores on all honest pixels of china.jpg, with pixels of flower.jpg mixed in."""
+    out = []
+    for seed in seeds:
+        ours, theirs = _dithered("china.jpg", seed, 0), _dithered("flower.jpg", seed, 1)
+        source = open_source(ours, n_partitions=PARTITIONS, seed=seed)
+        replacement = open_source(theirs, n_partitions=PARTITIONS, seed=seed)
+        tasks = Remembering()
+        for order in orders:
+            for alpha in alphas:
+                settings = Settings(
+                    family=FULL, n_components=order, seed=seed, corruption=Corruption("data", alpha)
+                )
+                result = fit(source, settings, tasks, replacement=replacement)
+                parts = [source.rows(i) for i in range(PARTITIONS) if i not in result.byzantine]
+                honest = np.concatenate([reader() for reader in parts])
+                case = f"seed {seed} K={order} alpha={alpha}"
+                out.append(_scored(case, result, honest, _rival(honest, order, seed)))
+                print(out[-1], f"ahead {out[-1].ahead:+.5f}", flush=True)
+    return out
+
+
+def _scored(case: str, result: Result, rows: Any, rival: float) -> Scored:
+    byzantine, kept = set(result.byzantine), set(result.verdict.kept)
+    honest = len(result.messages) - len(byzantine)
+    return Scored(
+        case,
+        result.mixture.score(rows),
+        rival,
+        len(kept - byzantine) / honest,
+        len(kept & byzantine) / max(len(byzantine), 1),
+    )
+
+
+def _rival(rows: Any, n_components: int, seed: int) -> float:
+    """Best of five k-means starts of scikit-learn's, on all of the rows."""
+    fits = (Rival(n_components, random_state=10 * seed + i).fit(rows) for i in range(5))
+    return max(float(one.score(rows)) for one in fits)
+
+
+def _dithered(name: str, seed: int, which: int) -> Any:
+    pixels = load_sample_image(name).reshape(-1, 3) / 255.0
+    return pixels + generator(seed, Stage.SIMULATE, which).uniform(0.0, 1 / 255.0, pixels.shape)
+
+
+STUDIES: Mapping[str, Callable[[], Sequence[Any]]] = {
+    "truth": lambda: simulated_truth(n_features=10, n_components=5),
+    "truth-50": lambda: simulated_truth(
+        n_features=50, n_components=10, scales=(1.0, 1.0, 1.5, 2.0, 3.0), start_at_truth=True
+    ),
+    "store": whole_store,
+    "photograph": photograph,
+}
+
+
+if __name__ == "__main__":
+    for row in STUDIES[sys.argv[1]]():
+        print(row)

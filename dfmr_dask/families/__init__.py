@@ -1,0 +1,59 @@
+"""Families of component distributions, and the table of them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dfmr_dask.errors import InvalidMixture
+from dfmr_dask.families.base import Block, Family, Params, Rows, Statistics
+from dfmr_dask.families.gaussian import Gaussian
+from dfmr_dask.families.gaussian_diagonal import DiagonalGaussian
+
+FAMILIES: Mapping[str, Callable[..., Family]] = {
+    "gaussian": Gaussian,
+    "diagonal_gaussian": DiagonalGaussian,
+}
+
+COVARIANCE_TYPES: Mapping[str, Family] = {
+    "full": Gaussian(),
+    "tied": Gaussian(tied=True),
+    "diag": DiagonalGaussian(),
+    "spherical": DiagonalGaussian(spherical=True),
+}
+
+
+def family_named(name: str, options: Mapping[str, Any]) -> Family:
+    """Make a family again from its name and options, as they stand in a file.
+
+    Raises
+    ------
+    InvalidMixture
+        When the name is not in :data:`FAMILIES`, or the options do not fit it.
+
+    Examples
+    --------
+    >>> from dfmr_dask.families import family_named
+    >>> family_named("gaussian", {"tied": True})
+    Gaussian(tied=True)
+    """
+    if name not in FAMILIES:
+        raise InvalidMixture(f"unknown family {name!r}; known are {sorted(FAMILIES)}")
+    try:
+        return FAMILIES[name](**options)
+    except TypeError as error:
+        raise InvalidMixture(f"family {name!r} does not take {dict(options)!r}") from error
+
+
+__all__ = [
+    "COVARIANCE_TYPES",
+    "FAMILIES",
+    "Block",
+    "DiagonalGaussian",
+    "Family",
+    "Gaussian",
+    "Params",
+    "Rows",
+    "Statistics",
+    "family_named",
+]

@@ -1,0 +1,197 @@
+"""From a configuration to what a run takes: stores that are there, open sources, settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dask.utils import format_bytes, parse_bytes
+
+from dfmr_dask.config import GaussianRecipe, LabelsSection, RunConfig, SourceSection
+from dfmr_dask.corruption import Corruption
+from dfmr_dask.data.source import Source, open_source
+from dfmr_dask.errors import InvalidConfiguration
+from dfmr_dask.experiments.populations import (
+    Count,
+    nothing,
+    population,
+    recipe_of,
+    write_gaussians,
+    write_photographs,
+)
+from dfmr_dask.families import COVARIANCE_TYPES
+from dfmr_dask.run.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """The data of a run, opened.
+
+    Attributes
+    ----------
+    source : Source
+        What is fitted.
+    labeled : Source
+        What gets labels.
+    replacement : Source or None
+        Rows that the data attack puts in the place of a partition's own.
+    """
+
+    source: Source
+    labeled: Source
+    replacement: Source | None
+
+
+def make_store(config: RunConfig, count: Count = nothing) -> bool:
+    """Write the simulated store of a configuration, unless it is there already.
+
+    Returns
+    -------
+    bool
+        Whether it was written now.
+
+    Raises
+    ------
+    InvalidConfiguration
+        When there is another store under its name, or no recipe to make one from.
+    """
+    if config.simulate is None:
+        raise InvalidConfiguration("simulate: this section is missing; there is nothing to make")
+    path, recipe = Path(config.source.path), config.simulate.model_dump(mode="json")
+    if "://" in config.source.path:
+        raise InvalidConfiguration(
+            f"source.path: came {config.source.path!r}; wanted a local path, since a simulated "
+            "store is written under another name and renamed when it is whole"
+        )
+    if path.exists():
+        _check_same(path, recipe)
+        return False
+    if isinstance(config.simulate, GaussianRecipe):
+        _write_gaussians(path, config.simulate, recipe, count)
+    else:
+        made = config.simulate
+        write_photographs(
+            path,
+            chunk_rows=made.chunk_rows,
+            stride=made.stride,
+            seed=made.seed,
+            recipe=recipe,
+            count=count,
+        )
+    return True
+
+
+def open_inputs(config: RunConfig) -> Inputs:
+    """Open what a run reads, and refuse what does not fit together before anything is computed.
+
+    Raises
+    ------
+    InvalidSource
+        When data cannot be opened.
+    InvalidConfiguration
+        When features differ between them, or a picture is asked of rows that lie on no plane.
+    """
+    source = opened(config.source, config.run.seed)
+    labeled = _labeled(config, source)
+    attack = config.corruption
+    replacement = (
+        opened(attack.replacement, config.run.seed) if attack and attack.replacement else None
+    )
+    others = {"labels": labeled, "corruption.replacement": replacement}
+    for name, other in others.items():
+        if other is not None and other.n_features != source.n_features:
+            raise InvalidConfiguration(
+                f"{name}: {other.location} has {other.n_features} features {other.features}; "
+                f"wanted {source.n_features} like the source: {source.features}"
+            )
+    if config.picture and len(labeled.sample_dims) != 2:
+        raise InvalidConfiguration(
+            f"picture: came True; wanted false, or a grid under labels, since rows of "
+            f"{labeled.location} lie on {labeled.sample_dims} and not on two dimensions"
+        )
+    _check_memory(config, source)
+    return Inputs(source, labeled, replacement)
+
+
+def opened(section: SourceSection, seed: int) -> Source:
+    """Open the data of a section; the seed is that of plans that draw."""
+    return open_source(section.path, seed=seed, **section.model_dump(exclude={"path"}))
+
+
+def fit_settings(config: RunConfig) -> Settings:
+    """Return what a configuration says about the fit and the aggregation."""
+    attack = config.corruption
+    fitted = config.mixture.model_dump(exclude={"covariance_type"})
+    return Settings(
+        family=COVARIANCE_TYPES[config.mixture.covariance_type],
+        seed=config.run.seed,
+        corruption=Corruption(attack.attack, attack.fraction, attack.stages) if attack else None,
+        **fitted,
+        **config.aggregate.model_dump(),
+    )
+
+
+def _labeled(config: RunConfig, source: Source) -> Source:
+    """Open what gets labels; the source itself where nothing else is named."""
+    given: LabelsSection = config.labels
+    if given.path is None and given.group is None and given.features is None:
+        return source
+    same_store = given.path is None or given.path == config.source.path
+    section = SourceSection(
+        path=given.path or config.source.path,
+        group=given.group if given.group or not same_store else config.source.group,
+        features=given.features or config.source.features,
+        storage_options=given.storage_options
+        or (config.source.storage_options if same_store else None),
+    )
+    return opened(section, config.run.seed)
+
+
+def _check_memory(config: RunConfig, source: Source) -> None:
+    """Refuse a plan whose largest partition cannot fit, before a worker dies of it."""
+    limit, needed = config.cluster.memory_limit, source.plan.memory
+    if limit is not None and needed is not None and needed > parse_bytes(limit):
+        raise InvalidConfiguration(
+            f"cluster.memory_limit: came {limit!r}; a worker needs {format_bytes(needed)} for the "
+            "largest partition. Make partitions smaller (source.rows_per_partition or "
+            "source.n_partitions), or give workers more"
+        )
+
+
+def _write_gaussians(
+    path: Path, made: GaussianRecipe, recipe: dict[str, Any], count: Count
+) -> None:
+    truth = population(
+        made.n_components,
+        made.n_features,
+        separation=made.separation,
+        scales=made.scales,
+        seed=made.seed,
+    )
+    write_gaussians(
+        path,
+        truth,
+        made.rows,
+        chunk_rows=made.chunk_rows,
+        dtype=made.dtype,
+        seed=made.seed,
+        recipe=recipe,
+        count=count,
+    )
+
+
+def _check_same(path: Path, recipe: dict[str, Any]) -> None:
+    """Refuse a store that was made from something else: results would not be about the recipe."""
+    found = recipe_of(path)
+    if found == recipe:
+        return
+    if found is None:
+        told = "it was not made by this command. Take the simulate section out to read it"
+    else:
+        keys = sorted(k for k in recipe.keys() | found.keys() if recipe.get(k) != found.get(k))
+        told = ", ".join(f"{k} is {found.get(k)!r} there, {recipe.get(k)!r} here" for k in keys)
+        told += ". Remove it"
+    raise InvalidConfiguration(
+        f"simulate: {path} is there already, and {told}, or name another path"
+    )

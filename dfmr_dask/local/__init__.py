@@ -1,0 +1,1 @@
+"""Rows to message: what happens inside one partition."""

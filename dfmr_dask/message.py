@@ -1,0 +1,96 @@
+"""What one partition says: an estimate, or the reason why there is none. Never rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any, Literal
+
+from dfmr_dask.errors import InvalidMessage
+from dfmr_dask.mixture import Mixture
+
+SCHEMA = 1
+Status = Literal["fitted", "failed", "empty"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message:
+    """The word of one partition.
+
+    Parameters
+    ----------
+    partition : int
+        Its number in the plan.
+    status : {"fitted", "failed", "empty"}
+        ``empty``: not a single valid row, so it counts neither way (land in an ocean grid).
+    rows : int
+        Valid rows, those that were fitted.
+    dropped_rows : int
+        Rows left out since they hold NaN or infinity.
+    mixture : Mixture or None
+        The local estimate of a fitted partition.
+    reason : str
+        Why a failed partition failed.
+    n_iter : int
+        EM iterations.
+    converged : bool
+    log_likelihood : float
+        Mean log density a row of its own rows under its own estimate, in nats.
+    start : {"common", "own"}
+        Whether the fit started where all had agreed.
+    seconds : float
+        How long reading and fitting took.
+
+    Raises
+    ------
+    InvalidMessage
+        When the fields contradict each other.
+
+    Examples
+    --------
+    >>> from dfmr_dask.message import Message
+    >>> Message.failed(3, "chunk 3.0 cannot be decoded").status
+    'failed'
+    """
+
+    partition: int
+    status: Status
+    rows: int = 0
+    dropped_rows: int = 0
+    mixture: Mixture | None = None
+    reason: str = ""
+    n_iter: int = 0
+    converged: bool = False
+    log_likelihood: float = float("nan")
+    start: str = "common"
+    seconds: float = 0.0
+    schema: int = field(default=SCHEMA)
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise InvalidMessage(f"message schema {self.schema}; this version reads {SCHEMA}")
+        if self.status not in ("fitted", "failed", "empty"):
+            raise InvalidMessage(f"status {self.status!r}; wanted fitted, failed or empty")
+        if (self.status == "fitted") != (self.mixture is not None):
+            raise InvalidMessage(
+                f"{self.status} message, mixture {self.mixture}; only fitted has one"
+            )
+        for name in ("partition", "rows", "dropped_rows", "n_iter"):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < 0:
+                raise InvalidMessage(f"{name} is {value!r}; wanted a whole number, not negative")
+        if (self.status, self.rows > 0) in (("fitted", False), ("empty", True)):
+            raise InvalidMessage(
+                f"partition {self.partition} is {self.status} with {self.rows} rows"
+            )
+        if self.start not in ("common", "own"):
+            raise InvalidMessage(f"start {self.start!r}; wanted common or own")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild through the constructor, so that nothing invalid arrives over a wire."""
+        return type(self), tuple(getattr(self, name) for name in self.__slots__)
+
+    @classmethod
+    def failed(cls, partition: int, reason: str, rows: int = 0, dropped_rows: int = 0) -> Message:
+        """Return the message of a partition that has no estimate to give."""
+        return cls(partition, "failed", rows, dropped_rows, reason=reason)

@@ -1,0 +1,154 @@
+"""A mixture: family, weights, parameters. Immutable, and valid whenever it exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfmr_dask.errors import InvalidMixture, InvalidSource
+from dfmr_dask.families.base import Family, Params, Rows, read_only, take
+
+TILE_BYTES = 1 << 18  # rows are converted and scored in tiles that stay in the second-level cache
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixture:
+    """A finite mixture f(x) = sum of w_k f(x; theta_k) (METHOD 1: Zhang, Tan & Chen, section 1).
+
+    Relabelling its components changes nothing: compare two of them with the distances in
+    ``dfmr_dask.aggregate``, never component by component.
+
+    Parameters
+    ----------
+    family : Family
+    weights : array-like of shape (K,)
+        Positive numbers that sum to 1 (within 1e-6; they are normalised).
+    params : mapping of names to array-likes with leading axis K
+
+    Raises
+    ------
+    InvalidMixture
+        When shapes, signs, sums, symmetry or definiteness are wrong.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dfmr_dask.families import DiagonalGaussian
+    >>> from dfmr_dask.mixture import Mixture
+    >>> g = Mixture(DiagonalGaussian(), [0.4, 0.6],
+    ...             {"means": [[-1.0], [1.0]], "variances": [[1.0], [1.0]]})
+    >>> g.responsibilities(np.zeros((1, 1))).round(3)
+    array([[0.4, 0.6]])
+    """
+
+    family: Family
+    weights: NDArray[np.float64]
+    params: Params
+
+    def __post_init__(self) -> None:
+        weights = read_only(self.weights)
+        params = self.family.validated(self.params)
+        n_components = len(next(iter(params.values())))
+        if weights.shape != (n_components,):
+            raise InvalidMixture(
+                f"weights have shape {weights.shape}; parameters have {n_components} components"
+            )
+        total = weights.sum()
+        if not (np.all(weights > 0.0) and abs(total - 1.0) <= 1e-6):
+            raise InvalidMixture("weights must be positive and sum to 1")
+        if abs(total - 1.0) > n_components * np.finfo(np.float64).eps:
+            # Only beyond rounding, so that a copy or another order keeps the same bits.
+            weights = read_only(weights / total)
+        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "params", MappingProxyType(params))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild through the constructor, so that nothing invalid arrives over a wire."""
+        return type(self), (self.family, self.weights, dict(self.params))
+
+    @property
+    def n_components(self) -> int:
+        """The order K."""
+        return len(self.weights)
+
+    @property
+    def n_features(self) -> int:
+        """The number of columns d of a row."""
+        return self.family.n_features(self.params)
+
+    @property
+    def n_parameters(self) -> int:
+        """Free parameters, weights included."""
+        return self.family.n_parameters(self.n_components, self.n_features)
+
+    def log_weighted(self, x: Rows) -> NDArray[np.float64]:
+        """log w_k + log f(x_i; theta_k), shape (n, K), for rows of any numeric dtype.
+
+        Raises
+        ------
+        InvalidSource
+            When the rows are no table (n, d) with the d columns of the mixture.
+        """
+        if x.ndim != 2 or x.shape[1] != self.n_features:
+            raise InvalidSource(f"rows have shape {x.shape}; wanted (n, {self.n_features})")
+        out = np.empty((len(x), self.n_components))
+        for tile in tiles(x, self.n_components):
+            out[tile] = self.family.log_density(self.params, x[tile].astype(np.float64, copy=False))
+        return out + np.log(self.weights)
+
+    def log_density(self, x: Rows) -> NDArray[np.float64]:
+        """Log density of each row in nats, shape (n,)."""
+        return log_sum_exp(self.log_weighted(x))
+
+    def score(self, x: Rows) -> float:
+        """Mean log density a row, in nats."""
+        return float(self.log_density(x).mean())
+
+    def responsibilities(self, x: Rows) -> NDArray[np.float64]:
+        """Posterior probability of each component given each row, shape (n, K)."""
+        log_weighted = self.log_weighted(x)
+        return np.exp(log_weighted - log_sum_exp(log_weighted)[:, None])
+
+    def labels(self, x: Rows) -> NDArray[np.intp]:
+        """Most probable component of each row, shape (n,)."""
+        return np.asarray(self.log_weighted(x).argmax(axis=1), dtype=np.intp)
+
+    def sample(
+        self, n: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """Draw n rows (n, d) and the components that they come from (n,)."""
+        labels = rng.choice(self.n_components, size=n, p=self.weights)
+        return self.family.sample(self.params, labels, rng), labels
+
+    def reordered(self, order: Any) -> Mixture:
+        """Return the same mixture with its components in another order."""
+        return Mixture(self.family, self.weights[order], take(self.params, order))
+
+    def canonical(self) -> Mixture:
+        """Heaviest component first, ties by parameters: labels mean the same in every run."""
+        flat = [array.reshape(self.n_components, -1) for array in self.params.values()]
+        return self.reordered(np.lexsort((*np.hstack(flat).T[::-1], -self.weights)))
+
+
+def log_sum_exp(log_weighted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log of the sum over components, shape (n,); rows that are impossible give -inf."""
+    top = log_weighted.max(axis=1)
+    base = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        return np.asarray(base + np.log(np.exp(log_weighted - base[:, None]).sum(axis=1)))
+
+
+def tiles(x: Rows, n_components: int) -> Iterator[slice]:
+    """Cut rows into tiles that stay in cache together with what is computed from them."""
+    step = max(64, TILE_BYTES // (8 * (x.shape[1] * 2 + n_components * 2)))
+    return (slice(i, i + step) for i in range(0, len(x), step))
+
+
+def described(mixture: Mixture) -> Mapping[str, Any]:
+    """Return family name and options, as they are written into files."""
+    return {"family": mixture.family.name, "options": dict(mixture.family.options)}

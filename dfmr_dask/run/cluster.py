@@ -1,0 +1,107 @@
+"""Which Dask client a run uses, and whether its workers can do the work."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from distributed import Client, LocalCluster, get_client
+
+from dfmr_dask.errors import WorkersDiffer
+from dfmr_dask.run.tasks import InProcess, OnCluster, Tasks
+
+LOOPBACK = "127.0.0.1"
+DASHBOARD_PORT = 8787
+
+
+@contextmanager
+def open_tasks(
+    *,
+    in_memory: bool,
+    address: str | None = None,
+    n_workers: int | None = None,
+    memory_limit: str | None = None,
+) -> Iterator[Tasks]:
+    """Choose where a run's tasks run.
+
+    Parameters
+    ----------
+    in_memory : bool
+        The data are in this process already: no cluster is used, none is started.
+    address : str, optional
+        Scheduler to connect to, when there is no client yet.
+    n_workers : int, optional
+        Processes of a local cluster, one thread each; one a core unless given.
+    memory_limit : str, optional
+        Memory of each of them, as Dask writes it (``"2 GiB"``).
+
+    Yields
+    ------
+    Tasks
+
+    Raises
+    ------
+    WorkersDiffer
+        When workers lack the package or hold another version.
+    """
+    if in_memory:
+        yield InProcess()
+        return
+    with _client(address, n_workers, memory_limit) as client:
+        check_workers(client)
+        yield OnCluster(client)
+
+
+@contextmanager
+def _client(
+    address: str | None, n_workers: int | None, memory_limit: str | None
+) -> Iterator[Client]:
+    """Use the client that is there, else the address, else a local cluster."""
+    try:
+        current: Client | None = get_client()
+    except ValueError:  # there is none
+        current = None
+    if current is not None:
+        yield current
+    elif address is not None:
+        with Client(address) as client:
+            yield client
+    else:
+        with local_cluster(n_workers, memory_limit) as cluster, Client(cluster) as client:
+            yield client
+
+
+def local_cluster(n_workers: int | None = None, memory_limit: str | None = None) -> LocalCluster:
+    """Start processes with one thread each; dashboard and scheduler on the loopback only."""
+    with warnings.catch_warnings():
+        # the port may be taken by another run: any free one will do, and its link is printed
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
+        return LocalCluster(
+            n_workers=n_workers or os.cpu_count() or 1,
+            threads_per_worker=1,
+            processes=True,
+            host=LOOPBACK,
+            dashboard_address=f"{LOOPBACK}:{DASHBOARD_PORT}",
+            **({} if memory_limit is None else {"memory_limit": memory_limit}),
+        )
+
+
+def check_workers(client: Client) -> None:
+    """Raise unless every worker holds this version of the package, naming those that don't."""
+    from dfmr_dask import __version__  # noqa: PLC0415  (the package imports this module)
+
+    found: Any = client.get_versions(packages=["dfmr_dask"])
+    wrong = {
+        address: version
+        for address, versions in found["workers"].items()
+        if (version := versions["packages"].get("dfmr_dask")) != __version__
+    }
+    if wrong:
+        told = ", ".join(f"{address} has {version or 'none'}" for address, version in wrong.items())
+        raise WorkersDiffer(
+            f"every worker needs dfmr-dask {__version__}; {told}. Install it there, for instance "
+            "with client.register_plugin(distributed.PipInstall(['dfmr-dask']))."
+        )

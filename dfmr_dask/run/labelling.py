@@ -1,0 +1,262 @@
+"""Lazy answers for the rows of any source: their label, their posterior, their log density.
+
+NumPy and pandas are answered at once, in tiles of rows. Dask, xarray and sources are answered
+lazily, block by block: a grid keeps its dimensions, chunks, coordinates and attributes, and is
+never stacked into a table (which would merge its chunks). Rows that hold NaN or infinity get the
+label -1 and a posterior and log density of NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import xarray as xr
+from dask.base import is_dask_collection, tokenize
+from dask.delayed import delayed
+from dask.utils import is_dataframe_like
+from numpy.typing import NDArray
+
+from dfmr_dask.data.source import Source
+from dfmr_dask.errors import InvalidSource
+from dfmr_dask.families.base import Rows
+from dfmr_dask.mixture import Mixture
+from dfmr_dask.run.fields import Field, describing_attributes, field_of
+
+KEY = "dfmr-label"  # how the tasks are called in the Dask dashboard
+TILE = 1 << 16  # rows answered at a time, so that a block needs little memory beside itself
+NO_LABEL = -1
+COMPONENT = "component"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a row: the name of the answer, how to get it, what a bad row gets."""
+
+    name: str
+    answer: Callable[[Mixture, Rows], NDArray[Any]]
+    dtype: str
+    bad: float
+    wide: bool  # an answer for each component
+    long_name: str
+
+
+LABEL = Question("label", Mixture.labels, "int16", NO_LABEL, False, "most probable component")
+POSTERIOR = Question(
+    "posterior",
+    Mixture.responsibilities,
+    "float64",
+    np.nan,
+    True,
+    "posterior probability of each component",
+)
+LOG_DENSITY = Question(
+    "log_density",
+    Mixture.log_density,
+    "float64",
+    np.nan,
+    False,
+    "log density under the mixture, in nats",
+)
+
+
+def labels(mixture: Mixture, data: Any, *, features: Sequence[str] | str | None = None) -> Any:
+    """Return the most probable component of each row: int16, -1 for rows with NaN or infinity.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    data : ndarray, pandas.DataFrame, dask.array, dask.dataframe, xarray object or Source
+        Rows of ``mixture.n_features`` numbers. Of arrays, the last axis holds the features.
+    features : sequence of str or str, optional
+        The columns (dataframes) or variables (Dataset) that are the features, in the mixture's
+        order; or the dimension that they lie along (xarray). Default: all numeric ones; for a
+        DataArray the dimension called ``feature``, or the last of two.
+
+    Returns
+    -------
+    labels : the same kind of object without features
+        NumPy and pandas: computed. Dask, xarray and sources: lazy; an xarray answer keeps the
+        other dimensions, coordinates and attributes, and has ``flag_values``, ``flag_meanings``,
+        and ``_FillValue`` -1 when it is written.
+
+    Raises
+    ------
+    InvalidSource
+        When data hold other features than the mixture, or are no rows of numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dfmr_dask.families import DiagonalGaussian
+    >>> from dfmr_dask.mixture import Mixture
+    >>> from dfmr_dask.run.labelling import labels
+    >>> mixture = Mixture(DiagonalGaussian(), [0.5, 0.5],
+    ...                   {"means": [[-1.0], [1.0]], "variances": [[1.0], [1.0]]})
+    >>> labels(mixture, np.array([[-2.0], [np.nan], [3.0]]))
+    array([ 0, -1,  1], dtype=int16)
+    """
+    return ask(LABEL, mixture, data, features)
+
+
+def posterior(mixture: Mixture, data: Any, *, features: Sequence[str] | str | None = None) -> Any:
+    """Return the posterior probabilities of each row, along a last axis ``component``.
+
+    Parameters, laziness and errors are those of :func:`labels`; rows with NaN or infinity get NaN.
+    """
+    return ask(POSTERIOR, mixture, data, features)
+
+
+def log_density(mixture: Mixture, data: Any, *, features: Sequence[str] | str | None = None) -> Any:
+    """Return the log density of each row in nats.
+
+    Parameters, laziness and errors are those of :func:`labels`; rows with NaN or infinity get NaN.
+    """
+    return ask(LOG_DENSITY, mixture, data, features)
+
+
+def ask(
+    question: Question, mixture: Mixture, data: Any, features: Sequence[str] | str | None
+) -> Any:
+    """Answer a question about each row of any kind of data."""
+    if isinstance(data, Source):
+        data, features = data.as_dataarray(), "feature"
+    if isinstance(data, xr.DataArray | xr.Dataset):
+        return _ask_field(question, mixture, field_of(data, features, mixture.n_features))
+    if is_dask_collection(data) and is_dataframe_like(data):
+        return _ask_dask_frame(question, mixture, data, features)
+    if isinstance(data, da.Array):
+        return _ask_blocks(question, mixture, (_as_table(mixture, data),), stacked=True)
+    if isinstance(data, pd.DataFrame):
+        return _ask_frame(data, question, mixture, _columns(mixture, data, features))
+    return _ask_rows(question, mixture, _as_table(mixture, np.asarray(data)))
+
+
+def _ask_rows(question: Question, mixture: Mixture, x: NDArray[Any]) -> NDArray[Any]:
+    """Answer eagerly for an array (..., d)."""
+    rows = x.reshape(-1, x.shape[-1])
+    wide = (mixture.n_components,) if question.wide else ()
+    out = np.full((len(rows), *wide), question.bad, dtype=question.dtype)
+    for start in range(0, len(rows), TILE):
+        tile = rows[start : start + TILE]
+        good = np.isfinite(tile).all(axis=1)
+        if good.any():
+            out[start : start + TILE][good] = question.answer(mixture, tile[good])
+    return out.reshape(*x.shape[:-1], *wide)
+
+
+def _ask_block(
+    *arrays: NDArray[Any], question: Question, mixture: Mixture, stacked: bool
+) -> NDArray[Any]:
+    """Answer for one block: features along the last axis, or an array for each of them."""
+    return _ask_rows(question, mixture, arrays[0] if stacked else np.stack(arrays, axis=-1))
+
+
+def _ask_blocks(
+    question: Question, mixture: Mixture, arrays: Sequence[da.Array], *, stacked: bool
+) -> da.Array:
+    """Answer lazily; the mixture is one task of the graph, not a part of each of them."""
+    if stacked:
+        arrays = (arrays[0].rechunk({arrays[0].ndim - 1: -1}),)
+    elif len({array.chunks for array in arrays}) > 1:
+        arrays = _alike(arrays)
+    first = arrays[0]
+    chunks = first.chunks[:-1] if stacked else first.chunks
+    shape: dict[str, Any] = {} if question.wide or not stacked else {"drop_axis": first.ndim - 1}
+    if question.wide:
+        chunks = (*chunks, (mixture.n_components,))
+        shape |= {} if stacked else {"new_axis": first.ndim}
+    token = tokenize(question.name, mixture, [array.name for array in arrays], first.chunks)
+    answer: da.Array = da.map_blocks(
+        _ask_block,
+        *arrays,
+        question=question,
+        mixture=delayed(mixture, name=f"{KEY}-{tokenize(mixture)}", traverse=False),
+        stacked=stacked,
+        name=f"{KEY}-{token}",
+        chunks=chunks,
+        dtype=np.dtype(question.dtype),
+        meta=np.empty((0,) * len(chunks), dtype=question.dtype),
+        **shape,
+    )
+    return answer
+
+
+def _alike(arrays: Sequence[da.Array]) -> Sequence[da.Array]:
+    """Cut variables that are chunked in different ways along all their boundaries."""
+    axes = tuple(range(arrays[0].ndim))
+    pairs = [part for array in arrays for part in (array, axes)]
+    return tuple(da.core.unify_chunks(*pairs)[1])
+
+
+def _ask_field(question: Question, mixture: Mixture, field: Field) -> xr.DataArray:
+    values = _ask_blocks(question, mixture, field.arrays, stacked=field.stacked)
+    dims = (*field.dims, COMPONENT) if question.wide else field.dims
+    out = xr.DataArray(values, coords=field.coords, dims=dims, name=question.name)
+    if question.wide:
+        out = out.assign_coords({COMPONENT: np.arange(mixture.n_components)})
+    out.attrs = describing_attributes(field.attrs) | {"long_name": question.long_name}
+    if question.wide or question is LOG_DENSITY:
+        out.attrs["units"] = "1"
+        return out
+    dtype = np.dtype(question.dtype)
+    names = (f"{COMPONENT}_{k}" for k in range(mixture.n_components))
+    out.attrs |= {
+        "flag_values": np.arange(mixture.n_components, dtype=dtype),
+        "flag_meanings": " ".join(names),
+    }
+    out.encoding = {"_FillValue": dtype.type(NO_LABEL), "dtype": dtype}
+    return out
+
+
+def _ask_frame(
+    frame: pd.DataFrame, question: Question, mixture: Mixture, columns: Sequence[Any]
+) -> pd.Series[Any] | pd.DataFrame:
+    """Answer for a dataframe, with its index."""
+    rows = frame[list(columns)].to_numpy(dtype=np.float64, na_value=np.nan)
+    values = _ask_rows(question, mixture, rows)
+    if not question.wide:
+        return pd.Series(values, index=frame.index, name=question.name)
+    names = [f"{COMPONENT}_{k}" for k in range(mixture.n_components)]
+    return pd.DataFrame(values, index=frame.index, columns=names)
+
+
+def _ask_dask_frame(
+    question: Question, mixture: Mixture, frame: Any, features: Sequence[str] | str | None
+) -> Any:
+    from dask.dataframe import map_partitions  # noqa: PLC0415  a second to import, rarely needed
+
+    columns = _columns(mixture, frame, features)
+    meta = _ask_frame(frame._meta, question, mixture, columns)
+    one = delayed(mixture, name=f"{KEY}-{tokenize(mixture)}", traverse=False)
+    return map_partitions(_ask_frame, frame, question, one, columns, meta=meta, token=KEY)
+
+
+def _columns(mixture: Mixture, frame: Any, features: Sequence[str] | str | None) -> list[Any]:
+    """Return the columns that hold the mixture's features."""
+    numeric = [name for name, dtype in frame.dtypes.items() if pd.api.types.is_numeric_dtype(dtype)]
+    wanted = [features] if isinstance(features, str) else list(features or numeric)
+    if missing := [name for name in wanted if name not in numeric]:
+        raise InvalidSource(f"no numeric columns {missing}; there are {numeric}")
+    _check_features(mixture, len(wanted), f"columns {wanted}")
+    return wanted
+
+
+def _as_table(mixture: Mixture, x: Any) -> Any:
+    """Return an array (..., d) of numbers; one axis alone is one feature."""
+    if x.dtype.kind not in "biuf":
+        raise InvalidSource(f"rows of numbers are wanted, and dtype {x.dtype} came")
+    table = x[:, None] if x.ndim == 1 else x
+    _check_features(mixture, table.shape[-1] if table.ndim else 0, f"an array of shape {x.shape}")
+    return table
+
+
+def _check_features(mixture: Mixture, n_features: int, what: str) -> None:
+    if n_features != mixture.n_features:
+        raise InvalidSource(
+            f"{what} came, with {n_features} features; the mixture has {mixture.n_features}"
+        )

@@ -1,0 +1,133 @@
+"""The order of the stages: start, fit, aggregate, check. No other file knows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dfmr_dask.data.source import Source
+from dfmr_dask.errors import DegenerateRows, InvalidSource
+from dfmr_dask.run.events import Emit, ignore
+from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.results import Result
+from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.stages import (
+    Context,
+    aggregate_messages,
+    agree_on_start,
+    check,
+    fit_partitions,
+    score,
+)
+from dfmr_dask.run.tasks import Tasks
+
+__all__ = ["Result", "Settings", "check_sizes", "fit"]
+
+
+def fit(
+    source: Source,
+    settings: Settings,
+    tasks: Tasks,
+    *,
+    ledger: Ledger | None = None,
+    emit: Emit = ignore,
+    replacement: Source | None = None,
+) -> Result:
+    """Fit a mixture to a source: every stage, in order.
+
+    Parameters
+    ----------
+    source : Source
+    settings : Settings
+    tasks : Tasks
+        Where the tasks run.
+    ledger : Ledger, optional
+        Where the start and the messages are written as they arrive.
+    emit : callable
+        Told what happens.
+    replacement : Source, optional
+        Rows for the ``data`` attack.
+
+    Raises
+    ------
+    DegenerateRows
+        When no partition has rows enough for the order.
+    InvalidSource
+        When an attack on rows has no rows to put in their place.
+    TooFewMessages
+        When half or more of the non-empty partitions gave nothing usable.
+    """
+    check_sizes(source, settings)
+    check_replacement(source, settings, replacement)
+    context = Context(source, settings, tasks, emit, ledger, replacement)
+    seconds: dict[str, float] = {}
+
+    with timed(seconds, "start"):
+        agreed = agree_on_start(context)
+        if ledger is not None and agreed.start is not None:
+            ledger.record_start(agreed.start)
+
+    with timed(seconds, "fit"):
+        messages = fit_partitions(context, agreed)
+
+    with timed(seconds, "aggregate"):
+        aggregations = aggregate_messages(context, messages)
+        aggregation = aggregations[settings.aggregator]
+
+    with timed(seconds, "check"):
+        chosen, mixture = check(context, aggregation, agreed)
+        compared = {name: aggregations[name].mixture for name in settings.compare}
+        scores, rows = score(context, aggregation, agreed, [mixture, *compared.values()])
+
+    return Result(
+        mixture,
+        aggregation.verdict,
+        messages,
+        agreed.start,
+        compared,
+        scores[0],
+        rows,
+        dict(zip(compared, scores[1:], strict=True)),
+        seconds,
+        context.byzantine,
+        (*source.plan.notes,),
+        chosen,
+    )
+
+
+def check_sizes(source: Source, settings: Settings) -> None:
+    """Raise when no partition of the plan has rows enough, before anything is read."""
+    needed = settings.family.min_rows(settings.n_components, source.n_features)
+    sizes = [p.rows for p in source.plan.partitions if source.plan.rows is not None]
+    if sizes and max(sizes) < needed:
+        raise DegenerateRows(
+            f"the largest partition has {max(sizes)} rows; {settings.n_components} components of "
+            f"{source.n_features} features need at least {needed} in each. Make partitions larger "
+            "(rows_per_partition=, or a smaller n_partitions=), or ask for fewer components."
+        )
+    if settings.start is not None and settings.start.n_features != source.n_features:
+        raise DegenerateRows(
+            f"the start has {settings.start.n_features} features, the source {source.n_features}"
+        )
+
+
+def check_replacement(source: Source, settings: Settings, replacement: Source | None) -> None:
+    """Raise unless an attack on rows has rows of the same features to put in their place."""
+    corruption = settings.corruption
+    if corruption is None or "rows" not in corruption.stages:
+        return
+    if replacement is None:
+        raise InvalidSource("the attack 'data' needs a source of rows to put in place of others")
+    if replacement.n_features != source.n_features:
+        raise InvalidSource(
+            f"the replacement has {replacement.n_features} features, the source {source.n_features}"
+        )
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note how long a stage takes."""
+    began = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - began

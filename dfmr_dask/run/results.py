@@ -1,0 +1,113 @@
+"""What a run found out, and the table of its partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from dfmr_dask.aggregate.filtering import Verdict
+from dfmr_dask.data.source import Source
+from dfmr_dask.message import Message
+from dfmr_dask.mixture import Mixture
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What a run found out.
+
+    Attributes
+    ----------
+    mixture : Mixture
+        Heaviest component first.
+    verdict : Verdict
+    messages : tuple of Message
+        One a partition, in order.
+    start : Mixture or None
+        The common start; None where each partition started on its own (``paper``).
+    compared : mapping of aggregators to Mixture
+    score : float
+        Mean log density a row of the kept partitions, in nats.
+    score_rows : int
+        How many rows that is the mean of: all of them in a small store, samples in a large one.
+    scores : mapping of aggregators to float
+        The same for what was compared.
+    seconds : mapping of stages to float
+    byzantine : tuple of int
+        Partitions that a simulation made Byzantine.
+    notes : tuple of str
+    chosen : {"aggregate", "start", "center"}
+        What the check at the end let stand.
+    """
+
+    mixture: Mixture
+    verdict: Verdict
+    messages: tuple[Message, ...]
+    start: Mixture | None
+    compared: Mapping[str, Mixture]
+    score: float
+    score_rows: int
+    scores: Mapping[str, float]
+    seconds: Mapping[str, float]
+    byzantine: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    chosen: str = "aggregate"
+
+
+def partition_table(source: Source, result: Result) -> xr.Dataset:
+    """Return one entry a partition: where its rows lie, and what became of it.
+
+    Parameters
+    ----------
+    source : Source
+    result : Result
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimension ``partition``; the cut of each gate is an attribute of its distances.
+    """
+    locations = [source.box_text(i) for i in range(len(source.plan))]
+    return verdict_table(locations, result.messages, result.verdict)
+
+
+def verdict_table(
+    locations: list[str], messages: tuple[Message, ...], verdict: Verdict
+) -> xr.Dataset:
+    """Return the table of partitions for messages and a verdict on them."""
+    fates = dict.fromkeys(verdict.kept, "kept") | dict.fromkeys(verdict.dropped, "dropped")
+    fates |= dict.fromkeys(verdict.failed, "failed") | dict.fromkeys(verdict.empty, "empty")
+    reasons = dict(verdict.dropped) | dict(verdict.failed)
+    columns = {
+        "location": _texts(locations),
+        "rows": np.array([m.rows for m in messages], dtype=np.int64),
+        "dropped_rows": np.array([m.dropped_rows for m in messages], dtype=np.int64),
+        "status": _texts([m.status for m in messages]),
+        "fate": _texts([fates[m.partition] for m in messages]),
+        "kept": np.array([fates[m.partition] == "kept" for m in messages]),
+        "reason": _texts([reasons.get(m.partition, "") for m in messages]),
+        "n_iter": np.array([m.n_iter for m in messages], dtype=np.int64),
+        "converged": np.array([m.converged for m in messages]),
+        "log_likelihood": np.array([m.log_likelihood for m in messages], dtype=np.float64),
+        "start": _texts([m.start for m in messages]),
+        "seconds": np.array([m.seconds for m in messages], dtype=np.float64),
+    }
+    table = xr.Dataset(
+        {name: ("partition", column) for name, column in columns.items()},
+        coords={"partition": np.arange(len(messages))},
+        attrs={"certified": int(verdict.certified), "doubts": list(verdict.doubts)},
+    )
+    for gate in verdict.gates:
+        attributes = {"cutoff": gate.cutoff, "radius": gate.radius}
+        table[f"distance_{gate.name}"] = ("partition", gate.distances, attributes)
+    table["log_likelihood"].attrs["units"] = "nats a row"
+    table["seconds"].attrs["units"] = "s"
+    return table
+
+
+def _texts(values: list[str]) -> NDArray[np.object_]:
+    """Texts of any length, which Zarr's format specifies (those of fixed width it does not)."""
+    return np.array(values, dtype=object)

@@ -1,0 +1,107 @@
+"""The settings of a run, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dfmr_dask.aggregate.aggregators import AGGREGATORS, rule_named
+from dfmr_dask.aggregate.filtering import GATES, Rule
+from dfmr_dask.corruption import Corruption
+from dfmr_dask.families.base import Family
+from dfmr_dask.local.start import STARTS
+from dfmr_dask.mixture import Mixture
+
+METHODS = ("blocks", "paper")
+WEIGHTS = ("shared", "free")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a mixture is fitted and aggregated.
+
+    Parameters
+    ----------
+    family : Family
+    n_components : int
+        The order K.
+    tol : float
+        EM stops when an iteration gains less than this, in nats a row.
+    reg_covar : float
+        Smallest eigenvalue of a covariance in units of the partition's variances.
+    max_iter : int
+        EM iterations a partition.
+    n_init : int
+        Starts that each proposal is the best of.
+    init_params : {"overfit", "k-means++", "kmeans", "random"}
+    start : Mixture, optional
+        Where every partition starts; nothing is voted on then.
+    method : {"blocks", "paper"}
+        ``paper``: own starts, own penalty, L² and rho.
+    weights : {"shared", "free"}
+        ``free`` where honest partitions may differ in their weights.
+    gates : tuple of {"blocks", "ctd", "fisher", "l2"}, optional
+    rho : float, optional
+    aggregator : {"dfmr", "vanilla", "coat", "trim", "oracle"}
+    compare : tuple of aggregators
+        Computed beside, from the same messages.
+    seed : int
+    corruption : Corruption, optional
+        Simulates Byzantine partitions.
+
+    Raises
+    ------
+    ValueError
+        When a value is not among those allowed; the text names it.
+    """
+
+    family: Family
+    n_components: int
+    tol: float = 1e-6
+    reg_covar: float = 1e-6
+    max_iter: int = 500
+    n_init: int = 2
+    init_params: str = "overfit"
+    start: Mixture | None = None
+    method: str = "blocks"
+    weights: str = "shared"
+    gates: tuple[str, ...] | None = None
+    rho: float | None = None
+    aggregator: str = "dfmr"
+    compare: tuple[str, ...] = ()
+    seed: int = 0
+    corruption: Corruption | None = None
+
+    def __post_init__(self) -> None:
+        _check_choice("init_params", self.init_params, STARTS)
+        _check_choice("method", self.method, METHODS)
+        _check_choice("weights", self.weights, WEIGHTS)
+        _check_choice("aggregator", self.aggregator, AGGREGATORS)
+        for gate in self.gates or ():
+            _check_choice("gates", gate, GATES)
+        for name in self.compare:
+            _check_choice("compare", name, AGGREGATORS)
+        for name in ("n_components", "max_iter", "n_init"):
+            _check_positive(name, getattr(self, name), at_least=1)
+        for name in ("tol", "reg_covar"):
+            _check_positive(name, getattr(self, name), at_least=0)
+        if self.rho is not None and self.rho < 1.0:
+            raise ValueError(f"rho={self.rho}: the ball around the center already has rho = 1")
+        if self.corruption is None and "oracle" in (self.aggregator, *self.compare):
+            raise ValueError("the oracle exists in simulations only: it needs a corruption")
+
+    @property
+    def rule(self) -> Rule:
+        """How the aggregation filters."""
+        return rule_named(self.method, self.weights, self.gates, self.rho)
+
+
+def _check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
+    names = tuple(allowed)
+    if value not in names:
+        raise ValueError(f"{name}={value!r}; allowed are {', '.join(map(repr, names))}")
+
+
+def _check_positive(name: str, value: float, *, at_least: float) -> None:
+    if not value >= at_least:
+        raise ValueError(f"{name}={value!r}; wanted at least {at_least}")

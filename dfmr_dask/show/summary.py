@@ -1,0 +1,285 @@
+"""What a run has found: one JSON object, and the same as a text for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from dfmr_dask.aggregate.distances import ctd
+from dfmr_dask.aggregate.estimates import collect
+from dfmr_dask.data.source import Source
+from dfmr_dask.message import Message
+from dfmr_dask.mixture import Mixture
+from dfmr_dask.run.results import Result
+
+Summary = dict[str, Any]
+SHOWN_FEATURES = 6  # columns of the table of components; the model file has all of them
+SHOWN_IDS = 12
+SAME_REASON = 3  # from so many reasons of one form on, one stands for all
+
+
+def facts_of(source: Source) -> dict[str, Any]:
+    """Return what a summary says about its source: location, features, plan."""
+    return {
+        "source": source.location,
+        "features": list(source.features),
+        "plan": source.plan.kind,
+        "partitions": len(source.plan),
+    }
+
+
+def summarize(
+    facts: Mapping[str, Any],
+    result: Result,
+    *,
+    aggregator: str,
+    method: str,
+    seconds: Mapping[str, float],
+    files: Mapping[str, str],
+    disagreement: Mapping[str, float] | None = None,
+) -> Summary:
+    """Return what a run has found as plain values.
+
+    Parameters
+    ----------
+    facts : mapping
+        From :func:`facts_of`.
+    result : Result
+    aggregator, method : str
+        How the messages became the model.
+    seconds : mapping of stages to seconds
+    files : mapping of names to paths
+    disagreement : mapping of aggregators to shares, optional
+        Share of labeled rows that the other aggregates label otherwise.
+
+    Returns
+    -------
+    dict
+        ``rows``, ``partitions``, ``kept`` (ids), ``dropped`` (id and reason each), ``score``
+        (mean log-likelihood a row over the kept partitions, in nats), ``seconds`` by stage,
+        ``files``, and more.
+    """
+    verdict, messages = result.verdict, result.messages
+    return {
+        **facts,
+        "rows": sum(message.rows for message in messages),
+        "rows_left_out": sum(message.dropped_rows for message in messages),
+        "kept": [int(i) for i in verdict.kept],
+        "dropped": _reasons(verdict.dropped),
+        "failed": _reasons(verdict.failed),
+        "empty": [int(i) for i in verdict.empty],
+        "byzantine": [int(i) for i in result.byzantine],
+        "aggregator": aggregator,
+        "method": method,
+        "chosen": result.chosen,
+        "certified": bool(verdict.certified),
+        "doubts": list(verdict.doubts),
+        "notes": list(result.notes),
+        "score": float(result.score) if np.isfinite(result.score) else None,
+        "score_rows": int(result.score_rows),
+        "components": components(result.mixture),
+        "compared": _compared(result, disagreement or {}),
+        "seconds": {stage: round(float(value), 3) for stage, value in seconds.items()},
+        "files": dict(files),
+    }
+
+
+def components(mixture: Mixture) -> list[dict[str, Any]]:
+    """Return weight, mean and standard deviations of each component as plain values.
+
+    Examples
+    --------
+    >>> from dfmr_dask.families import DiagonalGaussian
+    >>> from dfmr_dask.mixture import Mixture
+    >>> from dfmr_dask.show.summary import components
+    >>> components(Mixture(DiagonalGaussian(), [1.0], {"means": [[2.0]], "variances": [[9.0]]}))
+    [{'weight': 1.0, 'mean': [2.0], 'sd': [3.0]}]
+    """
+    params = mixture.params
+    variances = params.get("variances")
+    if variances is None:
+        variances = np.diagonal(params["covariances"], axis1=1, axis2=2)
+    rows = zip(mixture.weights, params["means"], np.sqrt(variances), strict=True)
+    return [{"weight": float(w), "mean": mean.tolist(), "sd": sd.tolist()} for w, mean, sd in rows]
+
+
+def summary_text(summary: Mapping[str, Any]) -> str:
+    """Write a summary for people.
+
+    Parameters
+    ----------
+    summary : mapping
+        From :func:`summarize`, or read again from ``summary.json``.
+    """
+    parts = [
+        _head(summary),
+        _partitions(summary),
+        _components(summary),
+        _comparison(summary),
+        _listed("Doubts", summary["doubts"]),
+        _listed("Notes", summary["notes"]),
+        _seconds(summary["seconds"]),
+        _table("Files", [[name, path] for name, path in summary["files"].items()]),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _reasons(reasons: Mapping[int, str]) -> list[dict[str, Any]]:
+    return [{"id": int(i), "reason": reason} for i, reason in sorted(reasons.items())]
+
+
+def _compared(result: Result, disagreement: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Tell how far the other aggregates of the same messages are from the model."""
+    if not result.compared:
+        return []
+    mixtures = [result.mixture, *result.compared.values()]
+    far = ctd(collect([_said(i, mixture) for i, mixture in enumerate(mixtures)])[0])[0]
+    return [
+        {
+            "aggregator": name,
+            "ctd": float(far[i]),
+            "score": result.scores.get(name),
+            "labels_differ": disagreement.get(name),
+        }
+        for i, name in enumerate(result.compared, start=1)
+    ]
+
+
+def _said(i: int, mixture: Mixture) -> Message:
+    return Message(i, "fitted", rows=1, mixture=mixture)
+
+
+def _head(summary: Mapping[str, Any]) -> str:
+    features = summary["features"]
+    names = ", ".join(features[:SHOWN_FEATURES]) + (
+        ", ..." if len(features) > SHOWN_FEATURES else ""
+    )
+    left_out = summary["rows_left_out"]
+    lines = [
+        f"Source      {summary['source']}",
+        f"Rows        {summary['rows']:,} x {len(features)} features ({names})"
+        + (f"; {left_out:,} with NaN or infinity left out" if left_out else ""),
+        f"Model       {len(summary['components'])} components by {summary['aggregator']}, "
+        f"method {summary['method']}{_chosen(summary['chosen'])}",
+        _score(summary),
+    ]
+    if not summary["certified"]:
+        lines.append("NOT CERTIFIED: see the doubts below before this model is used.")
+    return "\n".join(lines)
+
+
+def _chosen(what: str) -> str:
+    return f"; the check at the end kept the {what}" if what else ""
+
+
+def _score(summary: Mapping[str, Any]) -> str:
+    if summary["score"] is None:
+        return "Score       not known without reading rows again"
+    return (
+        f"Score       {_number(summary['score'])} nats a row "
+        f"(mean log-likelihood of {summary['score_rows']:,} rows of the kept partitions)"
+    )
+
+
+def _partitions(summary: Mapping[str, Any]) -> str:
+    counts = ", ".join(f"{len(summary[k])} {k}" for k in ("kept", "dropped", "failed", "empty"))
+    lines = [f"Partitions  {summary['partitions']}: {counts}"]
+    if summary["dropped"]:
+        lines.append("  reasons for dropping: distances to the center > cut-off, gate by gate")
+    for kind in ("dropped", "failed"):
+        lines += [f"  {kind} {line}" for line in grouped(summary[kind])]
+    if lies := set(summary["byzantine"]):
+        caught = lies - set(summary["kept"])
+        honest = {one["id"] for one in summary["dropped"]} - lies
+        lines.append(
+            f"  {len(lies)} were made Byzantine by the corruption stage: {len(caught)} of them "
+            f"thrown out, and {len(honest)} honest ones with them"
+        )
+    return "\n".join(lines)
+
+
+def grouped(reasons: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say reasons once where many share them; numbers in them may differ.
+
+    Examples
+    --------
+    >>> from dfmr_dask.show.summary import grouped
+    >>> grouped([{"id": i, "reason": f"too far: {i}.5"} for i in range(4)])
+    ['0, 1, 2, 3: such as too far: 0.5']
+    """
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for one in reasons:
+        groups.setdefault(re.sub(r"\d[\d.,e+-]*", "#", one["reason"]), []).append(one)
+    return [line for group in groups.values() for line in _of_group(group)]
+
+
+def _of_group(group: list[Mapping[str, Any]]) -> list[str]:
+    texts = [one["reason"] for one in group]
+    if len(set(texts)) == 1:
+        return [f"{_ids(group)}: {texts[0]}"]
+    if len(group) >= SAME_REASON:
+        return [f"{_ids(group)}: such as {texts[0]}"]
+    return [f"{one['id']}: {one['reason']}" for one in group]
+
+
+def _ids(group: list[Mapping[str, Any]]) -> str:
+    shown = ", ".join(str(one["id"]) for one in group[:SHOWN_IDS])
+    more = len(group) - SHOWN_IDS
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _components(summary: Mapping[str, Any]) -> str:
+    features = summary["features"][:SHOWN_FEATURES]
+    rows = [["", "weight", *features]]
+    for k, one in enumerate(summary["components"]):
+        pairs = zip(one["mean"], one["sd"], strict=True)
+        cells = [f"{_number(mean)} ± {_number(sd)}" for mean, sd in pairs]
+        rows.append([str(k), f"{one['weight']:.4f}", *cells[:SHOWN_FEATURES]])
+    more = len(summary["features"]) - len(features)
+    title = "Components  weight, and mean ± standard deviation of each feature"
+    return _table(title + (f" ({more} more features in the model)" if more else ""), rows)
+
+
+def _comparison(summary: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            one["aggregator"],
+            f"CTD-KL {_number(one['ctd'])}",
+            f"score {_number(one['score'])}",
+            _share(one["labels_differ"]),
+        ]
+        for one in summary["compared"]
+    ]
+    return _table(
+        "Compared    other aggregates of the same messages: distance to the model, score", rows
+    )
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{100.0 * share:.1f} % of the labels differ"
+
+
+def _seconds(seconds: Mapping[str, float]) -> str:
+    stages = ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items())
+    return f"Seconds     {stages} (in all {sum(seconds.values()):.1f})" if seconds else ""
+
+
+def _listed(title: str, lines: Iterable[str]) -> str:
+    found = [f"  {line}" for line in lines]
+    return "\n".join([title, *found]) if found else ""
+
+
+def _table(title: str, rows: list[list[str]]) -> str:
+    """Lay out cells in columns."""
+    if not rows:
+        return ""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join([title, *(f"  {line}".rstrip() for line in lines)])
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"

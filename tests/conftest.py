@@ -1,0 +1,9 @@
+"""Settings of the property tests."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+# Laws are searched at the same examples in every run, and no test depends on how fast it was.
+settings.register_profile("laws", deadline=None, derandomize=True, max_examples=25)
+settings.load_profile("laws")

@@ -1,0 +1,131 @@
+"""Laws of the local fit: the objective never falls, floors hold, and good data give good fits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.mixture import GaussianMixture as Rival
+
+from dfmr_dask.errors import DegenerateRows
+from dfmr_dask.families import COVARIANCE_TYPES, Family
+from dfmr_dask.local import em, start
+from dfmr_dask.local.kernels import expected_sums, overall_statistics
+from dfmr_dask.mixture import Mixture
+from tests.tables import covariances_of, each_family, generators, random_mixture
+
+
+@each_family
+@given(
+    rng=generators(),
+    n_components=st.integers(1, 4),
+    n_features=st.integers(1, 4),
+    strength=st.sampled_from([1e-3, 0.02, 1.0]),
+    lattice=st.booleans(),
+)
+@settings(max_examples=15, deadline=None)
+def test_the_penalised_likelihood_never_falls(
+    family: Family,
+    rng: np.random.Generator,
+    n_components: int,
+    n_features: int,
+    strength: float,
+    lattice: bool,
+) -> None:
+    """On lattices too, where components collapse and the floor is at work."""
+    truth = random_mixture(family, n_components, n_features, rng)
+    x, _ = truth.sample(150, rng)
+    x = np.round(x) if lattice else x
+    if (x == x[0]).all(axis=0).any():
+        return
+    first = random_mixture(family, n_components, n_features, rng)
+    result = em.fit(x, first, strength=strength, floor=1e-6, tol=0.0, max_iter=60)
+    steps = np.diff(result.trace)
+    assert steps.min(initial=0.0) >= -1e-9 * abs(result.trace[-1]) - 1e-11
+
+
+@each_family
+def test_covariances_do_not_fall_below_the_floor(family: Family) -> None:
+    rng = np.random.default_rng(1)
+    thin = np.concatenate([rng.normal(size=(200, 1)), np.zeros((200, 1))], axis=1)
+    thin[:, 1] = thin[:, 0] * 2.0 + np.repeat([0.0, 1.0], 100)  # two collinear clouds
+    floor = 1e-4
+    first = random_mixture(family, 2, 2, rng)
+    result = em.fit(thin, first, strength=1e-9, floor=floor, tol=0.0, max_iter=100)
+    scale = thin.std(axis=0)
+    for covariance in covariances_of(result.mixture.params):
+        values = np.linalg.eigvalsh(covariance / (scale[:, None] * scale))
+        assert values.min() >= floor * (1 - 1e-6) * (0.2 if family.name != "gaussian" else 1.0)
+
+
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+def test_score_agrees_with_scikit_learn(kind: str) -> None:
+    """The same start and next to no penalty: the same optimum."""
+    rng = np.random.default_rng(2)
+    truth = random_mixture(COVARIANCE_TYPES[kind], 3, 2, rng)
+    x, _ = truth.sample(3000, rng)
+    ours = em.fit(x, truth, strength=1e-6, tol=1e-10, max_iter=2000)
+    rival = Rival(
+        3,
+        covariance_type=kind,
+        means_init=truth.params["means"],
+        weights_init=truth.weights,
+        tol=1e-10,
+        max_iter=2000,
+        reg_covar=0.0,
+    )
+    assert ours.log_likelihood >= rival.fit(x).score(x) - 1e-6
+    assert ours.log_likelihood == pytest.approx(ours.mixture.score(x), abs=1e-12)
+
+
+@each_family
+def test_tiles_sum_up_to_the_whole(family: Family) -> None:
+    """Statistics of many tiles are those of one, wherever the data lie."""
+    rng = np.random.default_rng(3)
+    mixture = random_mixture(family, 3, 3, rng)
+    x, _ = mixture.sample(20_000, rng)
+    in_tiles, total = expected_sums(family, mixture.weights, mixture.params, x)
+    at_once = family.statistics(x, mixture.responsibilities(x))
+    assert total == pytest.approx(mixture.log_density(x).sum(), rel=1e-12)
+    np.testing.assert_allclose(in_tiles.count, at_once.count, rtol=1e-12)
+    for name, array in in_tiles.moments.items():
+        np.testing.assert_allclose(array, at_once.moments[name], rtol=1e-9, atol=1e-11)
+    overall = overall_statistics(family, x + 1e6)
+    np.testing.assert_allclose(overall.moments["means"][0], x.mean(axis=0) + 1e6, rtol=1e-12)
+
+
+@each_family
+def test_a_component_without_rows_keeps_its_place(family: Family) -> None:
+    """No NaN comes of a start that lies far from all rows."""
+    rng = np.random.default_rng(4)
+    near, far = random_mixture(family, 1, 2, rng), random_mixture(family, 1, 2, rng)
+    params = {k: np.concatenate([near.params[k], far.params[k]]) for k in near.params}
+    if family.options.get("tied"):
+        params["covariances"] = np.repeat(near.params["covariances"], 2, axis=0)
+    params["means"] = params["means"] + np.array([[0.0], [1e4]])
+    x, _ = near.sample(500, rng)
+    result = em.fit(x, Mixture(family, [0.5, 0.5], params), strength=0.05)
+    assert np.isfinite(result.log_likelihood)
+    assert result.mixture.weights.min() < 1e-6
+
+
+def test_too_few_rows_and_constant_columns_are_told() -> None:
+    rng = np.random.default_rng(5)
+    first = random_mixture(COVARIANCE_TYPES["full"], 3, 2, rng)
+    with pytest.raises(
+        DegenerateRows, match="8 valid rows; 3 components of 2 features need at least 9"
+    ):
+        em.fit(rng.normal(size=(8, 2)), first, strength=0.1)
+    flat = np.column_stack([rng.normal(size=100), np.full(100, 7.0)])
+    with pytest.raises(DegenerateRows, match=r"constant columns: \[1\]"):
+        em.fit(flat, first, strength=0.1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int16", "uint8"])
+def test_rows_of_any_dtype_give_the_fit_of_their_values(dtype: str) -> None:
+    rng = np.random.default_rng(6)
+    x = np.clip(rng.normal(100.0, 30.0, size=(2000, 2)), 0, 250).astype(dtype)
+    pilot = start.propose(start.Sample(x, x), COVARIANCE_TYPES["full"], 2, np.random.default_rng(0))
+    fit, same = (em.fit(rows, pilot, strength=0.02) for rows in (x, x.astype(np.float64)))
+    assert fit.trace == same.trace

@@ -1,0 +1,96 @@
+"""Samples, pilots and guards: where a fit starts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+
+from dfmr_dask.families import COVARIANCE_TYPES, Family
+from dfmr_dask.local import start
+from dfmr_dask.mixture import Mixture
+from tests.tables import each_family, generators, random_mixture
+
+
+@given(rows=st.integers(10, 20_000), n_parameters=st.integers(1, 2000))
+def test_samples_are_disjoint_parts_of_the_rows(rows: int, n_parameters: int) -> None:
+    x = np.arange(rows)[:, None]
+    sample = start.draw_sample(x, n_parameters, np.random.default_rng(0))
+    assert not set(sample.fit.ravel()) & set(sample.score.ravel())
+    assert len(sample.fit) == min(max(2000, 17 * n_parameters), int(0.67 * rows))
+    assert len(sample.score) == min(1000, rows - len(sample.fit))
+
+
+@each_family
+@given(rng=generators(), order=st.integers(2, 6), fewer=st.integers(1, 5))
+@settings(max_examples=15, deadline=None)
+def test_merging_keeps_weight_and_mean(
+    family: Family, rng: np.random.Generator, order: int, fewer: int
+) -> None:
+    mixture = random_mixture(family, order, 2, rng)
+    merged = start.merged(mixture, min(order, fewer))
+    assert merged.n_components == min(order, fewer)
+    whole = mixture.weights @ mixture.params["means"]
+    np.testing.assert_allclose(merged.weights @ merged.params["means"], whole, atol=1e-10)
+
+
+@each_family
+def test_merging_joins_the_pair_that_lies_closest(family: Family) -> None:
+    rng = np.random.default_rng(7)
+    two = random_mixture(family, 2, 2, rng)
+    params = {name: np.concatenate([array, array]) for name, array in two.params.items()}
+    offset = np.array([[0.0, 0.0], [40.0, 0.0], [0.1, 0.0], [40.0, 0.1]])
+    params["means"] = params["means"] * 0.0 + offset
+    merged = start.merged(Mixture(family, np.full(4, 0.25), params), 2)
+    assert sorted(merged.params["means"][:, 0].round()) == [0.0, 40.0]
+
+
+@pytest.mark.parametrize("init_params", start.STARTS)
+@each_family
+def test_every_start_finds_separated_components(family: Family, init_params: str) -> None:
+    centers = np.array([[0.0, 0.0], [20.0, 0.0], [0.0, 20.0]])
+    if family.name == "diagonal_gaussian":
+        params = {"means": centers, "variances": np.ones((3, 2))}
+    else:
+        params = {"means": centers, "covariances": np.repeat(np.eye(2)[None], 3, axis=0)}
+    x, _ = Mixture(family, np.full(3, 1 / 3), params).sample(3000, np.random.default_rng(8))
+    sample = start.draw_sample(x, 17, np.random.default_rng(9))
+    n_init = 2 if init_params == "overfit" else 10
+    pilot = start.propose(
+        sample, family, 3, np.random.default_rng(10), init_params=init_params, n_init=n_init
+    )
+    distance = np.linalg.norm(pilot.params["means"][:, None] - centers, axis=2)
+    assert distance[linear_sum_assignment(distance)].max() < 0.3
+
+
+def test_overfit_finds_the_best_optimum_more_often_than_kmeans() -> None:
+    """Ten overlapping components, eight problems: over-fit and merge beats k-means overall."""
+    family = COVARIANCE_TYPES["full"]
+    scores: dict[str, list[float]] = {"overfit": [], "kmeans": []}
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        means = rng.normal(scale=2.0, size=(8, 3))
+        covariances = np.repeat(np.eye(3)[None], 8, axis=0) * rng.uniform(0.3, 1.5, (8, 1, 1))
+        truth = Mixture(family, np.full(8, 1 / 8), {"means": means, "covariances": covariances})
+        x, _ = truth.sample(4000, rng)
+        sample = start.Sample(x, x)
+        for name, found in scores.items():
+            pilot = start.propose(sample, family, 8, np.random.default_rng(1), init_params=name)
+            found.append(pilot.score(x))
+    assert np.mean(scores["overfit"]) > np.mean(scores["kmeans"])
+
+
+def test_the_guard_keeps_a_pilot_only_where_the_common_start_is_a_disaster() -> None:
+    family = COVARIANCE_TYPES["full"]
+    rng = np.random.default_rng(11)
+    good = random_mixture(family, 2, 2, rng)
+    x, _ = good.sample(1000, rng)
+    sample = start.Sample(x, x)
+    shifted = {**good.params, "means": good.params["means"] + 10.0}
+    bad = Mixture(family, good.weights, shifted)
+    near = Mixture(family, good.weights, {**good.params, "means": good.params["means"] + 0.05})
+    assert start.guarded_start(sample, bad, good) == (good, "own")
+    assert start.guarded_start(sample, near, good) == (near, "common")
+    assert start.guarded_start(sample, near, None) == (near, "common")

@@ -1,0 +1,82 @@
+"""Which client is used, what it listens on, and workers that cannot do the work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psutil
+import pytest
+from distributed import Client
+
+from dfmr_dask.errors import WorkersDiffer
+from dfmr_dask.run.cluster import check_workers, open_tasks
+from dfmr_dask.run.tasks import Failure, InProcess, OnCluster
+
+
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+def test_data_in_memory_start_no_cluster() -> None:
+    with open_tasks(in_memory=True) as tasks:
+        assert isinstance(tasks, InProcess)
+        assert tasks.dashboard_link is None
+
+
+def test_the_client_that_is_there_is_used(client: Client) -> None:
+    with client.as_current(), open_tasks(in_memory=False) as tasks:
+        assert isinstance(tasks, OnCluster)
+        assert tasks.client is client
+
+
+def test_an_address_is_connected_to(client: Client) -> None:
+    with open_tasks(in_memory=False, address=client.scheduler.address) as tasks:
+        assert isinstance(tasks, OnCluster)
+        assert tasks.client.scheduler.address == client.scheduler.address
+
+
+def test_a_local_cluster_listens_on_the_loopback_only() -> None:
+    with open_tasks(in_memory=False, n_workers=1) as tasks:
+        me = psutil.Process()
+        listening = [
+            connection.laddr.ip
+            for process in (me, *me.children(recursive=True))
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert listening
+        assert set(listening) == {"127.0.0.1"}
+        assert tasks.dashboard_link is not None
+        assert tasks.dashboard_link.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("version", [None, "0.0.1"])
+def test_workers_without_the_package_are_named(client: Client, version: str | None) -> None:
+    class Other:
+        def get_versions(self, packages: list[str]) -> dict[str, Any]:
+            return {"workers": {"tcp://10.0.0.7:1": {"packages": {packages[0]: version}}}}
+
+    with pytest.raises(WorkersDiffer, match=rf"tcp://10\.0\.0\.7:1 has {version or 'none'}"):
+        check_workers(Other())  # type: ignore[arg-type]
+    check_workers(client)
+
+
+@pytest.mark.parametrize("where", ["here", "cluster"])
+def test_a_task_that_fails_is_a_value(client: Client, where: str) -> None:
+    tasks = InProcess() if where == "here" else OnCluster(client)
+    broken = tasks.submit("fit", (0,), fail, "no such chunk")
+    fine = tasks.submit("fit", (1,), add, 1, 2)
+    results = dict(tasks.results({0: broken, 1: fine}))
+    assert results == {0: Failure("ValueError: no such chunk"), 1: 3}
+
+
+@pytest.mark.parametrize("where", ["here", "cluster"])
+def test_handles_and_shared_values_are_resolved(client: Client, where: str) -> None:
+    tasks = InProcess() if where == "here" else OnCluster(client)
+    three = tasks.submit("fit", (0,), add, 1, 2)
+    total = tasks.submit("fit", (1,), add, three, tasks.share(4))
+    assert dict(tasks.results({5: total})) == {5: 7}

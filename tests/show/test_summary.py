@@ -1,0 +1,169 @@
+"""A summary says everything in plain values, and the text says what the values say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dfmr_dask.aggregate.filtering import Verdict
+from dfmr_dask.data.source import open_source
+from dfmr_dask.families import COVARIANCE_TYPES
+from dfmr_dask.message import Message
+from dfmr_dask.mixture import Mixture
+from dfmr_dask.run.results import Result
+from dfmr_dask.show.reading import plan_summary, plan_text
+from dfmr_dask.show.summary import Summary, facts_of, grouped, summarize, summary_text
+
+
+def mixture(shift: float = 0.0) -> Mixture:
+    params = {
+        "means": np.array([[0.0, 1.0], [5.0, 6.0]]) + shift,
+        "variances": np.full((2, 2), 4.0),
+    }
+    return Mixture(COVARIANCE_TYPES["diag"], np.array([0.75, 0.25]), params)
+
+
+def result(**changes: object) -> Result:
+    messages = [Message(i, "fitted", rows=90, dropped_rows=10, mixture=mixture()) for i in range(8)]
+    messages += [
+        Message.failed(8, "chunk 8.0 cannot be decoded"),
+        Message(9, "empty", dropped_rows=100),
+    ]
+    dropped = {i: f"means {i}.5 > 2" for i in (1, 4, 6)}
+    values: dict[str, object] = {
+        "mixture": mixture(),
+        "verdict": Verdict(
+            (0, 2, 3, 5, 7), dropped, {8: "chunk 8.0 cannot be decoded"}, (9,), 0, certified=True
+        ),
+        "messages": tuple(messages),
+        "start": mixture(),
+        "compared": {"vanilla": mixture(1.0)},
+        "score": -3.25,
+        "score_rows": 450,
+        "scores": {"vanilla": -4.5},
+        "seconds": {"start": 1.0, "fit": 2.0},
+        "byzantine": (1, 4),
+    }
+    return Result(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def summary(**changes: object) -> Summary:
+    source = open_source(np.zeros((1000, 2)), features=["temp", "salt"], n_partitions=10)
+    return summarize(
+        facts_of(source),
+        result(**changes),
+        aggregator="dfmr",
+        method="blocks",
+        seconds={"fit": 2.0, "label": 0.5},
+        files={"model": "runs/a/model.npz"},
+        disagreement={"vanilla": 0.125},
+    )
+
+
+def test_a_script_finds_what_it_needs() -> None:
+    found = json.loads(json.dumps(summary(), allow_nan=False))
+    assert found["rows"] == 720
+    assert found["rows_left_out"] == 180
+    assert found["partitions"] == 10
+    assert found["kept"] == [0, 2, 3, 5, 7]
+    assert found["dropped"][1] == {"id": 4, "reason": "means 4.5 > 2"}
+    assert found["failed"] == [{"id": 8, "reason": "chunk 8.0 cannot be decoded"}]
+    assert found["empty"] == [9]
+    assert found["score"] == -3.25
+    assert found["seconds"] == {"fit": 2.0, "label": 0.5}
+    assert found["files"] == {"model": "runs/a/model.npz"}
+    assert found["components"][1] == {"weight": 0.25, "mean": [5.0, 6.0], "sd": [2.0, 2.0]}
+
+
+def test_other_aggregates_are_measured_against_the_model() -> None:
+    (one,) = summary()["compared"]
+    # both means of both components are off by 1, variances 4: KL = (1 + 1) / 4 / 2 each
+    assert one["ctd"] == pytest.approx(np.sqrt(0.25))
+    assert (one["aggregator"], one["score"], one["labels_differ"]) == ("vanilla", -4.5, 0.125)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "720 x 2 features (temp, salt); 180 with NaN or infinity left out",
+        "10: 5 kept, 3 dropped, 1 failed, 1 empty",
+        "dropped 1, 4, 6: such as means 1.5 > 2",
+        "failed 8: chunk 8.0 cannot be decoded",
+        "2 were made Byzantine by the corruption stage: 2 of them thrown out, and 1 honest",
+        "0.7500  0 ± 2  1 ± 2",
+        "vanilla  CTD-KL 0.5  score -4.5  12.5 % of the labels differ",
+        "-3.25 nats a row (mean log-likelihood of 450 rows",
+        "fit 2.0, label 0.5 (in all 2.5)",
+        "runs/a/model.npz",
+    ],
+)
+def test_the_text_says_it(words: str) -> None:
+    assert words in summary_text(json.loads(json.dumps(summary())))
+
+
+def test_doubts_are_loud() -> None:
+    doubtful = Verdict((0,), {}, {}, (), 0, certified=False, doubts=("only 1 of 3 pass",))
+    text = summary_text(summary(verdict=doubtful))
+    assert "NOT CERTIFIED" in text
+    assert "only 1 of 3 pass" in text
+    assert "NOT CERTIFIED" not in summary_text(summary())
+
+
+def test_a_score_that_nobody_knows_is_null() -> None:
+    found = summary(score=float("nan"), score_rows=0, compared={}, scores={}, chosen="")
+    assert found["score"] is None
+    text = summary_text(found)
+    assert "not known" in text
+    assert "Compared" not in text
+
+
+def test_many_partitions_and_features_stay_readable() -> None:
+    many = [{"id": i, "reason": f"means {i}.5 > 2"} for i in range(500)]
+    assert grouped(many) == [
+        "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 488 more: such as means 0.5 > 2"
+    ]
+    params = {"means": np.full((2, 40), -1.2345e-5), "variances": np.full((2, 40), 1e-7)}
+    forty = Mixture(COVARIANCE_TYPES["diag"], np.array([0.5, 0.5]), params)
+    source = open_source(np.zeros((1000, 40)), n_partitions=10)
+    found = summarize(
+        facts_of(source),
+        result(mixture=forty, compared={}),
+        aggregator="dfmr",
+        method="blocks",
+        seconds={},
+        files={},
+    )
+    text = summary_text(found)
+    assert "34 more features" in text
+    assert max(map(len, text.splitlines())) < 160
+
+
+def test_different_reasons_are_said_apart() -> None:
+    reasons = [{"id": 1, "reason": "means 9 > 2"}, {"id": 2, "reason": "weights 9 > 2"}]
+    assert grouped(reasons) == ["1: means 9 > 2", "2: weights 9 > 2"]
+
+
+@pytest.mark.parametrize("name", COVARIANCE_TYPES)
+def test_every_covariance_type_has_standard_deviations(name: str) -> None:
+    means, variances = np.arange(6.0).reshape(3, 2), np.full((3, 2), 9.0)
+    spread = (
+        {"covariances": variances[:, :, None] * np.eye(2)}
+        if name in ("full", "tied")
+        else {"variances": variances}
+    )
+    one = Mixture(COVARIANCE_TYPES[name], np.full(3, 1 / 3), {"means": means, **spread})
+    found = summary(mixture=one, compared={})
+    assert [c["sd"] for c in found["components"]] == [[3.0, 3.0]] * 3
+    assert [c["mean"] for c in found["components"]] == means.tolist()
+
+
+def test_a_plan_is_shown_with_its_limit(tmp_path: Path) -> None:
+    source = open_source(np.zeros((1000, 2)), features=["temp", "salt"], n_partitions=10)
+    found = plan_summary(source, "1MiB")
+    assert (found["partitions"], found["rows"], found["memory_limit"]) == (10, 1000, 1 << 20)
+    assert "TOO LITTLE" in plan_text(found)
+    assert "enough" in plan_text(plan_summary(source, "2GiB"))
+    assert "temp, salt" in plan_text(plan_summary(source))
