@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.linalg
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -83,7 +82,8 @@ def perturbed(family: Family, params: Params, size: float, rng: np.random.Genera
     directions = rng.standard_normal(params["covariances"].shape)
     if family.options["tied"]:
         directions = np.repeat(directions[:1], len(means), axis=0)
-    growth = scipy.linalg.expm(0.5 * size * (directions + directions.transpose(0, 2, 1)))
+    values, axes = np.linalg.eigh(0.5 * size * (directions + directions.transpose(0, 2, 1)))
+    growth = (axes * np.exp(values)[:, None, :]) @ axes.transpose(0, 2, 1)
     lower = np.linalg.cholesky(params["covariances"])
     return {"means": means, "covariances": lower @ growth @ lower.transpose(0, 2, 1)}
 

@@ -23,8 +23,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import dfmr_dask
 from dfmr_dask import GaussianMixture, open_source
-from dfmr_dask.cli import commands
-from dfmr_dask.config import configuration
+from dfmr_dask.command.cli import commands
+from dfmr_dask.command.config import configuration
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.files import write_mixture
 from dfmr_dask.errors import (

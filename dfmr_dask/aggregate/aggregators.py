@@ -125,7 +125,7 @@ def aggregate(
     ...     return Message(i, "fitted", 100, mixture=Mixture(DiagonalGaussian(), [1.0], one))
     >>> honest = [said(i, 0.01 * i) for i in range(11)]
     >>> aggregate([*honest, said(11, 50.0)]).verdict.dropped
-    {11: 'means 353.2 > 0.3'}
+    {11: 'means 353 > 1.12'}
     """
     usable, failed = collect(messages, planned_rows)
     _check_forced(usable, keep, drop)

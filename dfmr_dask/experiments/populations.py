@@ -7,10 +7,7 @@ nothing but the fill value are written too, so that a missing chunk can be told 
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +18,7 @@ from sklearn.datasets import load_sample_image
 from zarr.codecs import Crc32cCodec
 
 from dfmr_dask.data.files import write_mixture
+from dfmr_dask.data.stores import appearing_whole
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.mixture import Mixture
@@ -251,17 +249,3 @@ def _create(
         dimension_names=dims,
         config={"write_empty_chunks": True},
     )
-
-
-@contextmanager
-def appearing_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary place beside ``path``, and rename it when all has been written."""
-    if path.exists():
-        raise InvalidSource(f"{path} is there already; remove it, or choose another path")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    workshop = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield workshop / path.name
-        (workshop / path.name).replace(path)
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)

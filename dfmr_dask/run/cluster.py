@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from distributed import Client, LocalCluster, get_client
 
@@ -93,14 +92,17 @@ def check_workers(client: Client) -> None:
     """Raise unless every worker holds this version of the package, naming those that don't."""
     from dfmr_dask import __version__  # noqa: PLC0415  (the package imports this module)
 
-    found: Any = client.get_versions(packages=["dfmr_dask"])
-    wrong = {
-        address: version
-        for address, versions in found["workers"].items()
-        if (version := versions["packages"].get("dfmr_dask")) != __version__
-    }
+    def version() -> str | None:  # sent by value: a worker may have no such module
+        try:
+            import dfmr_dask  # noqa: PLC0415
+        except ImportError:
+            return None
+        return dfmr_dask.__version__
+
+    found: dict[str, str | None] = client.run(version)
+    wrong = {address: there for address, there in found.items() if there != __version__}
     if wrong:
-        told = ", ".join(f"{address} has {version or 'none'}" for address, version in wrong.items())
+        told = ", ".join(f"{address} has {there or 'none'}" for address, there in wrong.items())
         raise WorkersDiffer(
             f"every worker needs dfmr-dask {__version__}; {told}. Install it there, for instance "
             "with client.register_plugin(distributed.PipInstall(['dfmr-dask']))."

@@ -27,6 +27,7 @@ from dfmr_dask.data.files import (
     write_message,
     write_mixture,
 )
+from dfmr_dask.data.stores import write_dataset
 from dfmr_dask.errors import RunFolderExists, RunUnfinished
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
@@ -104,7 +105,7 @@ class Ledger:
         model, partitions = self.folder / "model.npz", self.folder / "partitions.zarr"
         text = self.folder / "partitions.csv"
         write_mixture(model, mixture, **facts)
-        write_dataset(table, partitions)
+        write_dataset(partitions, table)
         write_bytes(text, table.to_dataframe().to_csv().encode())
         return [model, partitions, text]
 
@@ -136,15 +137,6 @@ class Ledger:
             self.folder / "partitions.zarr", chunks=None, consolidated=False
         ).load()
         return table
-
-
-def write_dataset(dataset: xr.Dataset, path: Path) -> None:
-    """Write a dataset as Zarr beside its place, and move it there when it is whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    dataset.to_zarr(partial, mode="w", consolidated=False)
-    shutil.rmtree(path, ignore_errors=True)
-    partial.rename(path)
 
 
 def _make_room(folder: Path, overwrite: bool) -> None:

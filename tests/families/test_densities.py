@@ -100,15 +100,15 @@ def test_log_inner_product_equals_quadrature(family: Family, n_features: int) ->
 
 @each_family
 def test_log_inner_product_is_one_density_at_the_other_mean(family: Family) -> None:
-    """The integral of N(m, S) N(n, T) is N(m; n, S + T); at d = 300 it would underflow."""
+    """The integral of N(m, S) N(n, T) is N(m; n, S + T); in many dimensions it is tiny."""
     rng = np.random.default_rng(3)
-    p, q = (random_params(family, k, 300, rng) for k in (2, 3))
+    p, q = (random_params(family, k, 200, rng) for k in (2, 3))
     found = family.log_inner_product(p, q)
     np.testing.assert_allclose(found, family.log_inner_product(q, p).T, rtol=1e-10)
     total = covariances_of(p)[1] + covariances_of(q)[2]
     wanted = multivariate_normal(q["means"][2], total).logpdf(p["means"][1])
     assert found[1, 2] == pytest.approx(wanted, rel=1e-10)
-    assert wanted < -500.0
+    assert wanted < -300.0
 
 
 @pytest.mark.parametrize("name", FAMILIES)

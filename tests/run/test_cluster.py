@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 
 from dfmr_dask.errors import WorkersDiffer
 from dfmr_dask.run.cluster import check_workers, open_tasks
@@ -54,14 +57,34 @@ def test_a_local_cluster_listens_on_the_loopback_only() -> None:
         assert tasks.dashboard_link.startswith("http://127.0.0.1:")
 
 
-@pytest.mark.parametrize("version", [None, "0.0.1"])
-def test_workers_without_the_package_are_named(client: Client, version: str | None) -> None:
-    class Other:
-        def get_versions(self, packages: list[str]) -> dict[str, Any]:
-            return {"workers": {"tcp://10.0.0.7:1": {"packages": {packages[0]: version}}}}
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [('__version__ = "0.0.1"', "0.0.1"), ('raise ImportError("not here")', "none")],
+)
+def test_workers_without_this_version_are_named(tmp_path: Path, content: str, told: str) -> None:
+    """A real worker process that finds another package of that name, or none."""
+    shadow = tmp_path / "dfmr_dask"
+    shadow.mkdir()
+    (shadow / "__init__.py").write_text(content)
+    with (
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as one,
+    ):
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
+        options = ["--no-nanny", "--no-dashboard", "--host", "127.0.0.1"]
+        worker = subprocess.Popen(
+            [*command, *options], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}
+        )
+        try:
+            one.wait_for_workers(1, timeout=60)
+            with pytest.raises(WorkersDiffer, match=rf"tcp://127\.0\.0\.1:\d+ has {told}"):
+                check_workers(one)
+        finally:
+            worker.terminate()
+            worker.wait(30)
 
-    with pytest.raises(WorkersDiffer, match=rf"tcp://10\.0\.0\.7:1 has {version or 'none'}"):
-        check_workers(Other())  # type: ignore[arg-type]
+
+def test_workers_with_this_version_pass(client: Client) -> None:
     check_workers(client)
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from dfmr_dask.errors import RunFolderExists, RunUnfinished
 from dfmr_dask.families import COVARIANCE_TYPES
-from dfmr_dask.run.ledger import Ledger, write_dataset
+from dfmr_dask.run.ledger import Ledger
 from tests.tables import random_mixture
 
 
@@ -41,18 +41,3 @@ def test_an_unfinished_run_is_not_opened(tmp_path: Path) -> None:
     assert np.array_equal(opened.model().weights, mixture.weights)
     assert bool(opened.partitions()["kept"][0])
     assert (tmp_path / "run" / "partitions.csv").read_text().startswith("partition,kept")
-
-
-def test_a_dataset_appears_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(self: xr.Dataset, path: Path, **_: object) -> None:
-        path.mkdir()
-        (path / "half").write_text("")
-        raise OSError("no space left on device")
-
-    write_dataset(xr.Dataset({"a": ("x", [1])}), tmp_path / "a.zarr")
-    monkeypatch.setattr(xr.Dataset, "to_zarr", broken)
-    with pytest.raises(OSError, match="no space"):
-        write_dataset(xr.Dataset({"a": ("x", [2])}), tmp_path / "a.zarr")
-    assert xr.open_zarr(tmp_path / "a.zarr", consolidated=False)["a"].values.tolist() == [1]

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from dfmr_dask import __version__
-from dfmr_dask.config import RunConfig, read_config
+from dfmr_dask.command.config import RunConfig, read_config
 from dfmr_dask.errors import DfmrError, InvalidConfiguration, RunFolderExists
 
 FAILED, MISUNDERSTOOD, INTERRUPTED = 1, 2, 130
@@ -88,7 +88,7 @@ def commands() -> None:
 @json_option
 def run(config: Path, overrides: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
     """Do all that CONFIG asks for: fit, aggregate, label, draw."""
-    from dfmr_dask import jobs  # noqa: PLC0415  (seconds to import; --help needs none of it)
+    from dfmr_dask.command import jobs  # noqa: PLC0415  (seconds to import; --help needs none of it)
     from dfmr_dask.show.progress import progress  # noqa: PLC0415
 
     settings = read_config(config, overrides)
@@ -103,7 +103,7 @@ def run(config: Path, overrides: tuple[str, ...], overwrite: bool, as_json: bool
 @json_option
 def plan(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show what CONFIG would read, and the memory it takes; nothing is computed."""
-    from dfmr_dask.inputs import opened  # noqa: PLC0415
+    from dfmr_dask.command.inputs import opened  # noqa: PLC0415
     from dfmr_dask.show.reading import plan_summary, plan_text  # noqa: PLC0415
 
     settings = read_config(config, overrides)
@@ -117,7 +117,7 @@ def plan(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 @overrides_option
 def simulate(config: Path, overrides: tuple[str, ...]) -> None:
     """Write the seeded synthetic store that CONFIG describes, with its truth beside it."""
-    from dfmr_dask.inputs import make_store  # noqa: PLC0415
+    from dfmr_dask.command.inputs import make_store  # noqa: PLC0415
     from dfmr_dask.run.events import Event  # noqa: PLC0415
     from dfmr_dask.show.progress import progress  # noqa: PLC0415
 
@@ -150,7 +150,7 @@ def aggregate(
 
     What is not given stays as in the run.
     """
-    from dfmr_dask.finished import aggregate_again  # noqa: PLC0415
+    from dfmr_dask.command.finished import aggregate_again  # noqa: PLC0415
 
     given = {key: value for key, value in changes.items() if value not in (None, ())}
     _show(aggregate_again(run, given, keep=keep, drop=drop, name=out), as_json)
@@ -166,7 +166,7 @@ def predict(
     run: Path, source: str, out: Path, group: str | None, features: tuple[str, ...]
 ) -> None:
     """Label the rows of SOURCE with the model of RUN, into the Zarr group OUT."""
-    from dfmr_dask import finished  # noqa: PLC0415
+    from dfmr_dask.command import finished  # noqa: PLC0415
 
     chosen = features[0] if len(features) == 1 else features or None
     finished.predict(run, source, out, group=group, features=chosen, say=_aside)

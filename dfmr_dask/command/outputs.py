@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from dfmr_dask.data.source import Source
-from dfmr_dask.experiments.populations import appearing_whole
+from dfmr_dask.data.stores import write_dataset
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.labelling import NO_LABEL, labels
 from dfmr_dask.show.picture import Segmentation, disagreement, segmentation_picture, thinned
-
-CODECS = (ZstdCodec(), Crc32cCodec())  # labels compress well; a flipped bit must not pass
-MEANING = frozenset({"_FillValue", "dtype", "units", "calendar", "scale_factor", "add_offset"})
 
 
 def write_labels(path: Path, mixture: Mixture, source: Source) -> None:
@@ -33,12 +28,7 @@ def write_labels(path: Path, mixture: Mixture, source: Source) -> None:
     found: xr.DataArray = labels(mixture, source)
     even = found.chunk({dim: max(sizes) for dim, sizes in found.chunksizes.items()})
     dataset = even.drop_vars("feature", errors="ignore").to_dataset(name="label")
-    encoding = {str(name): _encoding(one) for name, one in dataset.variables.items()}
-    encoding["label"]["fill_value"] = NO_LABEL  # what a lost chunk reads as
-    with appearing_whole(path) as partial:
-        dataset.drop_encoding().to_zarr(
-            partial, mode="w-", encoding=encoding, consolidated=False, write_empty_chunks=True
-        )
+    write_dataset(path, dataset, fill_values={"label": NO_LABEL})
 
 
 def write_picture(
@@ -68,9 +58,3 @@ def write_picture(
     ]
     segmentation_picture(path, grid.values, source.features, found)
     return {one.title: disagreement(found[0].labels, one.labels) for one in found[1:]}
-
-
-def _encoding(variable: xr.Variable) -> dict[str, Any]:
-    """What values mean stays as in the source; how its chunks were packed does not."""
-    kept = {key: value for key, value in variable.encoding.items() if key in MEANING}
-    return {**kept, "compressors": CODECS}

@@ -10,13 +10,13 @@ from typing import Any
 import xarray as xr
 
 from dfmr_dask.aggregate.aggregators import Aggregation, aggregate
-from dfmr_dask.config import RunConfig, configuration
+from dfmr_dask.command.config import RunConfig, configuration
+from dfmr_dask.command.inputs import fit_settings
+from dfmr_dask.command.jobs import Say, silent, tasks_for
+from dfmr_dask.command.outputs import write_labels
 from dfmr_dask.data.files import read_facts, write_bytes, write_json, write_mixture
 from dfmr_dask.data.source import Source, open_source
 from dfmr_dask.errors import InvalidConfiguration, InvalidSource, RunFolderExists
-from dfmr_dask.inputs import fit_settings
-from dfmr_dask.jobs import Say, silent, tasks_for
-from dfmr_dask.outputs import write_labels
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.results import Result, verdict_table
 from dfmr_dask.show.summary import Summary, summarize

@@ -8,7 +8,7 @@ from typing import Any
 
 from dask.utils import format_bytes, parse_bytes
 
-from dfmr_dask.config import GaussianRecipe, LabelsSection, RunConfig, SourceSection
+from dfmr_dask.command.config import GaussianRecipe, LabelsSection, RunConfig, SourceSection
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import Source, open_source
 from dfmr_dask.errors import InvalidConfiguration

@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from dfmr_dask.config import RunConfig, settings_of
+from dfmr_dask.command.config import RunConfig, settings_of
+from dfmr_dask.command.inputs import Inputs, fit_settings, make_store, open_inputs
+from dfmr_dask.command.outputs import write_labels, write_picture
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import RunFolderExists
-from dfmr_dask.inputs import Inputs, fit_settings, make_store, open_inputs
-from dfmr_dask.outputs import write_labels, write_picture
 from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.events import Emit, Event, ignore
 from dfmr_dask.run.ledger import Ledger

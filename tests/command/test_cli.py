@@ -20,10 +20,10 @@ import xarray as xr
 import zarr
 from distributed import Client
 
-from dfmr_dask.cli import main
+from dfmr_dask.command.cli import main
 from dfmr_dask.data.files import read_mixture
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = {
     "quickstart": (
         "simulate.stride=5",

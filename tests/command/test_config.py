@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfmr_dask.config import RunConfig, configuration, read_config, settings_of
+from dfmr_dask.command.config import RunConfig, configuration, read_config, settings_of
 from dfmr_dask.errors import InvalidConfiguration
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 SMALLEST: dict[str, Any] = {
     "source": {"path": "a.zarr"},
     "mixture": {"n_components": 3},

@@ -33,7 +33,7 @@ def complaints(schema: type[BaseModel], errors: Sequence[ErrorDetails]) -> list[
     Examples
     --------
     >>> from pydantic import BaseModel, ConfigDict, ValidationError
-    >>> from dfmr_dask.complaints import complaints
+    >>> from dfmr_dask.command.complaints import complaints
     >>> class Ball(BaseModel):
     ...     model_config = ConfigDict(extra="forbid", strict=True)
     ...     radius: float = 1.0

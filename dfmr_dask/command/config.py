@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from dfmr_dask.complaints import complaints
+from dfmr_dask.command.complaints import complaints
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.errors import InvalidConfiguration
 
@@ -160,7 +160,7 @@ class RunConfig(Section):
 
     Examples
     --------
-    >>> from dfmr_dask.config import configuration
+    >>> from dfmr_dask.command.config import configuration
     >>> config = configuration({"source": {"path": "a.zarr"}, "mixture": {"n_components": 3},
     ...                         "run": {"folder": "runs/a"}})
     >>> config.mixture.covariance_type, config.aggregate.aggregator
@@ -232,7 +232,7 @@ def configuration(values: Mapping[str, Any]) -> RunConfig:
 
     Examples
     --------
-    >>> from dfmr_dask.config import configuration
+    >>> from dfmr_dask.command.config import configuration
     >>> try:
     ...     configuration({"source": {"path": "a.zarr"}, "mixture": {"n_component": 3},
     ...                    "run": {"folder": "runs/a"}})

@@ -1,0 +1,1 @@
+"""The ``dfmr`` command: configurations, what each command does, what it leaves behind."""
