@@ -13,15 +13,13 @@ from dfmr_dask.aggregate.center import coat
 from dfmr_dask.aggregate.distances import ctd
 from dfmr_dask.aggregate.estimates import Estimates, collect
 from dfmr_dask.aggregate.filtering import (
-    FEWEST_PARTITIONS,
     PAPER_RHO,
     Filtered,
-    Gate,
     Rule,
-    Verdict,
     filtered,
 )
 from dfmr_dask.aggregate.reduction import reduce_aligned
+from dfmr_dask.aggregate.verdict import Merged, Verdict, verdict_on
 from dfmr_dask.families.base import take
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
@@ -44,17 +42,6 @@ class Aggregation:
     mixture: Mixture
     verdict: Verdict
     center: Mixture
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Merged:
-    """What an aggregator makes of usable estimates: a mixture, and who took part in it."""
-
-    mixture: Mixture
-    kept: NDArray[np.bool_]
-    center: int
-    gates: tuple[Gate, ...] = ()
-    doubts: tuple[str, ...] = ()
 
 
 def rule_named(
@@ -140,7 +127,7 @@ def aggregate(
         np.isin(estimates.ids, list(keep)),
     )
     n_partitions = 1 + max(m.partition for m in messages)
-    verdict = _verdict(estimates, merged, n_partitions, reasons, failed, empty)
+    verdict = verdict_on(estimates, merged, n_partitions, reasons, failed, empty)
     return Aggregation(merged.mixture.canonical(), verdict, estimates.mixture(merged.center))
 
 
@@ -256,48 +243,3 @@ def _too_few_kept(result: Filtered) -> str:
         f"only {kept} of {m} usable partitions pass (more than half should); "
         f"the strictest gate is {strictest.name!r}"
     )
-
-
-def _verdict(
-    estimates: Estimates,
-    merged: Merged,
-    n_partitions: int,
-    reasons: dict[int, str],
-    failed: dict[int, str],
-    empty: tuple[int, ...],
-) -> Verdict:
-    """Say of every partition what became of it."""
-    gates = tuple(_spread(gate, estimates, n_partitions) for gate in merged.gates)
-    out = estimates.ids[~merged.kept]
-    dropped = reasons | {int(i): _reason(gates, int(i)) for i in out}
-    doubts = list(merged.doubts)
-    m = len(estimates)
-    if 3 <= m < FEWEST_PARTITIONS:
-        doubts.append(f"{m} usable partitions are too few to tell an outlier reliably")
-    certified = m >= FEWEST_PARTITIONS and 2 * int(merged.kept.sum()) > m and not merged.doubts
-    return Verdict(
-        tuple(int(i) for i in estimates.ids[merged.kept]),
-        dict(sorted(dropped.items())),
-        dict(sorted(failed.items())),
-        empty,
-        int(estimates.ids[merged.center]),
-        gates,
-        certified,
-        tuple(doubts),
-    )
-
-
-def _spread(gate: Gate, estimates: Estimates, n_partitions: int) -> Gate:
-    """Give every partition of the plan its place in a gate's distances."""
-    distances = np.full(n_partitions, np.nan)
-    distances[estimates.ids] = gate.distances
-    return Gate(gate.name, distances, gate.cutoff, gate.radius)
-
-
-def _reason(gates: tuple[Gate, ...], partition: int) -> str:
-    crossed = [
-        f"{gate.name} {gate.distances[partition]:.3g} > {gate.cutoff:.3g}"
-        for gate in gates
-        if not gate.passed()[partition]
-    ]
-    return ", ".join(crossed) or "left out by the aggregator"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,39 +100,6 @@ class Filtered:
     def kept(self) -> NDArray[np.bool_]:
         """Tell who passes every gate."""
         return np.asarray(np.all([gate.passed() for gate in self.gates], axis=0))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Verdict:
-    """What became of every partition, and why.
-
-    Attributes
-    ----------
-    kept : tuple of int
-        Partitions whose estimates were merged.
-    dropped : mapping of partition to reason
-        Usable estimates that the filter (or the user) left out.
-    failed : mapping of partition to reason
-    empty : tuple of int
-        Partitions without a single valid row; they count neither way.
-    center : int or None
-        The partition in the middle.
-    gates : tuple of Gate
-        One distance a partition of the plan, NaN where there is no usable estimate.
-    certified : bool
-        Enough partitions, and more than half of them kept.
-    doubts : tuple of str
-        What speaks against trusting the result.
-    """
-
-    kept: tuple[int, ...]
-    dropped: Mapping[int, str] = field(default_factory=dict)
-    failed: Mapping[int, str] = field(default_factory=dict)
-    empty: tuple[int, ...] = ()
-    center: int | None = None
-    gates: tuple[Gate, ...] = ()
-    certified: bool = False
-    doubts: tuple[str, ...] = ()
 
 
 def filtered(estimates: Estimates, rule: Rule) -> Filtered:

@@ -10,11 +10,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from dfmr_dask.command.config import RunConfig, settings_of
+from dfmr_dask.command.config import GaussianRecipe, RunConfig, settings_of
 from dfmr_dask.command.inputs import Inputs, fit_settings, make_store, open_inputs
 from dfmr_dask.command.outputs import write_labels, write_picture
+from dfmr_dask.data.files import read_mixture
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import RunFolderExists
+from dfmr_dask.experiments.accuracy import error
+from dfmr_dask.experiments.populations import truth_path
 from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.events import Emit, Event, ignore
 from dfmr_dask.run.ledger import Ledger
@@ -157,9 +160,19 @@ def _finished(
         seconds=seconds,
         files=files,
         disagreement=shares,
+        errors=_errors(config, result),
     )
     ledger.finish(summary)
     return summary
+
+
+def _errors(config: RunConfig, result: Result) -> dict[str, float]:
+    """Return how far each aggregate lies from the truth, where a simulation knows it."""
+    if not isinstance(config.simulate, GaussianRecipe):
+        return {}
+    truth = read_mixture(truth_path(Path(config.source.path)))
+    found = {config.aggregate.aggregator: result.mixture, **result.compared}
+    return {name: error(mixture, truth) for name, mixture in found.items()}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import xarray as xr
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dfmr_dask.aggregate.filtering import Verdict
+from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import Source, open_source
 from dfmr_dask.errors import InvalidMixture, UncertifiedWarning

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import DegenerateRows, InvalidSource
+from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.stages import (
-    Context,
     aggregate_messages,
     agree_on_start,
     check,

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dfmr_dask.aggregate.filtering import Verdict
+from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import Source
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture

@@ -10,7 +10,6 @@ import numpy as np
 
 from dfmr_dask.aggregate.aggregators import Aggregation, aggregate
 from dfmr_dask.aggregate.vote import vote
-from dfmr_dask.corruption import byzantine_partitions
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import TooFewMessages
 from dfmr_dask.local.start import sample_sizes
@@ -18,73 +17,13 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run import partition
-from dfmr_dask.run.events import Emit, Event
-from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.context import Context, is_failed
 from dfmr_dask.run.settings import Settings
-from dfmr_dask.run.tasks import Failure, Tasks
+from dfmr_dask.run.tasks import Failure
 
 MOST_PROPOSERS = 40
 MOST_VOTERS = 400  # fewer are not safe when almost half of the partitions lie
 SMALL_STORE = 1 << 28  # bytes up to which a store is read once more, to score all its rows
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Context:
-    """What all stages of a run share."""
-
-    source: Source
-    settings: Settings
-    tasks: Tasks
-    emit: Emit
-    ledger: Ledger | None = None
-    replacement: Source | None = None
-
-    @property
-    def byzantine(self) -> tuple[int, ...]:
-        """Partitions that a simulation makes Byzantine."""
-        m = len(self.source.plan)
-        return byzantine_partitions(self.settings.corruption, m, self.settings.seed)
-
-    @property
-    def local(self) -> partition.LocalSettings:
-        """What a partition must know."""
-        chosen = self.settings
-        return partition.LocalSettings(
-            family=chosen.family,
-            n_components=chosen.n_components,
-            features=self.source.features,
-            seed=chosen.seed,
-            tol=chosen.tol,
-            reg_covar=chosen.reg_covar,
-            max_iter=chosen.max_iter,
-            n_init=chosen.n_init,
-            init_params=chosen.init_params,
-            alone=len(self.source.plan) == 1,
-        )
-
-    def attack(self, stage: str) -> str | None:
-        """Name of the attack that strikes at a stage, if any."""
-        corruption = self.settings.corruption
-        return corruption.attack if corruption and stage in corruption.stages else None
-
-    def rows_of(self, i: int, byzantine: frozenset[int]) -> tuple[Source, int]:
-        """Return source and partition that i takes its rows from: another one under attack."""
-        if self.replacement is not None and i in byzantine and self.attack("rows"):
-            return self.replacement, i % len(self.replacement.plan)
-        return self.source, i
-
-    def gathered(self, stage: str, handles: Mapping[int, Any]) -> dict[int, Any]:
-        """Wait for tasks, and tell how far they are."""
-        out: dict[int, Any] = {}
-        failed = 0
-        self.emit(Event(stage, 0, len(handles)))
-        for i, value in self.tasks.results(handles):
-            failed += _is_failed(value)
-            out[i] = value
-            if self.ledger is not None and isinstance(value, Message):
-                self.ledger.record_message(value)
-            self.emit(Event(stage, len(out), len(handles), failed))
-        return dict(sorted(out.items()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,7 +151,7 @@ def score(
             handles[i] = context.tasks.submit(
                 "check", ("score", i), partition.log_likelihoods, source.rows(j), shared
             )
-        parts = [v for v in context.gathered("check", handles).values() if not _is_failed(v)]
+        parts = [v for v in context.gathered("check", handles).values() if not is_failed(v)]
     else:
         samples = {i: agreed.samples[i] for i in kept if i in agreed.samples}
         scored = _scores(context, samples, mixtures, stage="check", honest=True, key="sampled")
@@ -322,10 +261,6 @@ def _scores(
     }  # fmt: skip
     answers = context.gathered(stage, handles)
     return {i: value for i, value in answers.items() if isinstance(value, partition.Scores)}
-
-
-def _is_failed(value: Any) -> bool:
-    return isinstance(value, Failure) or (isinstance(value, Message) and value.status == "failed")
 
 
 def _seen(scored: Mapping[int, partition.Scores]) -> int:

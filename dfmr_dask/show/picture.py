@@ -152,7 +152,7 @@ def _title(one: Segmentation, first: Segmentation) -> str:
     if one is first:
         return one.title
     share = 100.0 * disagreement(first.labels, one.labels)
-    return f"{one.title}: {share:.1f} % otherwise"
+    return f"{one.title}: {share:.1f} % of labels differ"
 
 
 def _size(values: NDArray[Any], panels: int) -> tuple[float, float]:

@@ -40,6 +40,7 @@ def summarize(
     seconds: Mapping[str, float],
     files: Mapping[str, str],
     disagreement: Mapping[str, float] | None = None,
+    errors: Mapping[str, float] | None = None,
 ) -> Summary:
     """Return what a run has found as plain values.
 
@@ -54,6 +55,8 @@ def summarize(
     files : mapping of names to paths
     disagreement : mapping of aggregators to shares, optional
         Share of labeled rows that the other aggregates label otherwise.
+    errors : mapping of aggregators to float, optional
+        Distance from the truth of a simulation.
 
     Returns
     -------
@@ -80,8 +83,9 @@ def summarize(
         "notes": list(result.notes),
         "score": float(result.score) if np.isfinite(result.score) else None,
         "score_rows": int(result.score_rows),
+        "error": (errors or {}).get(aggregator),
         "components": components(result.mixture),
-        "compared": _compared(result, disagreement or {}),
+        "compared": _compared(result, disagreement or {}, errors or {}),
         "seconds": {stage: round(float(value), 3) for stage, value in seconds.items()},
         "files": dict(files),
     }
@@ -131,7 +135,9 @@ def _reasons(reasons: Mapping[int, str]) -> list[dict[str, Any]]:
     return [{"id": int(i), "reason": reason} for i, reason in sorted(reasons.items())]
 
 
-def _compared(result: Result, disagreement: Mapping[str, float]) -> list[dict[str, Any]]:
+def _compared(
+    result: Result, disagreement: Mapping[str, float], errors: Mapping[str, float]
+) -> list[dict[str, Any]]:
     """Tell how far the other aggregates of the same messages are from the model."""
     if not result.compared:
         return []
@@ -143,6 +149,7 @@ def _compared(result: Result, disagreement: Mapping[str, float]) -> list[dict[st
             "ctd": float(far[i]),
             "score": result.scores.get(name),
             "labels_differ": disagreement.get(name),
+            "error": errors.get(name),
         }
         for i, name in enumerate(result.compared, start=1)
     ]
@@ -166,6 +173,8 @@ def _head(summary: Mapping[str, Any]) -> str:
         f"method {summary['method']}{_chosen(summary['chosen'])}",
         _score(summary),
     ]
+    if summary.get("error") is not None:
+        lines.append(f"Error       {_number(summary['error'])} (transport distance to the truth)")
     if not summary["certified"]:
         lines.append("NOT CERTIFIED: see the doubts below before this model is used.")
     return "\n".join(lines)
@@ -250,6 +259,7 @@ def _comparison(summary: Mapping[str, Any]) -> str:
             f"CTD-KL {_number(one['ctd'])}",
             f"score {_number(one['score'])}",
             _share(one["labels_differ"]),
+            "" if one.get("error") is None else f"error {_number(one['error'])}",
         ]
         for one in summary["compared"]
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfmr_dask.aggregate.filtering import Verdict
+from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import open_source
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.message import Message

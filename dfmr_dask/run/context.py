@@ -1,0 +1,80 @@
+"""What all stages of a run share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dfmr_dask.corruption import byzantine_partitions
+from dfmr_dask.data.source import Source
+from dfmr_dask.message import Message
+from dfmr_dask.run import partition
+from dfmr_dask.run.events import Emit, Event
+from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.tasks import Failure, Tasks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """What all stages of a run share."""
+
+    source: Source
+    settings: Settings
+    tasks: Tasks
+    emit: Emit
+    ledger: Ledger | None = None
+    replacement: Source | None = None
+
+    @property
+    def byzantine(self) -> tuple[int, ...]:
+        """Partitions that a simulation makes Byzantine."""
+        m = len(self.source.plan)
+        return byzantine_partitions(self.settings.corruption, m, self.settings.seed)
+
+    @property
+    def local(self) -> partition.LocalSettings:
+        """What a partition must know."""
+        chosen = self.settings
+        return partition.LocalSettings(
+            family=chosen.family,
+            n_components=chosen.n_components,
+            features=self.source.features,
+            seed=chosen.seed,
+            tol=chosen.tol,
+            reg_covar=chosen.reg_covar,
+            max_iter=chosen.max_iter,
+            n_init=chosen.n_init,
+            init_params=chosen.init_params,
+            alone=len(self.source.plan) == 1,
+        )
+
+    def attack(self, stage: str) -> str | None:
+        """Name of the attack that strikes at a stage, if any."""
+        corruption = self.settings.corruption
+        return corruption.attack if corruption and stage in corruption.stages else None
+
+    def rows_of(self, i: int, byzantine: frozenset[int]) -> tuple[Source, int]:
+        """Return source and partition that i takes its rows from: another one under attack."""
+        if self.replacement is not None and i in byzantine and self.attack("rows"):
+            return self.replacement, i % len(self.replacement.plan)
+        return self.source, i
+
+    def gathered(self, stage: str, handles: Mapping[int, Any]) -> dict[int, Any]:
+        """Wait for tasks, and tell how far they are."""
+        out: dict[int, Any] = {}
+        failed = 0
+        self.emit(Event(stage, 0, len(handles)))
+        for i, value in self.tasks.results(handles):
+            failed += is_failed(value)
+            out[i] = value
+            if self.ledger is not None and isinstance(value, Message):
+                self.ledger.record_message(value)
+            self.emit(Event(stage, len(out), len(handles), failed))
+        return dict(sorted(out.items()))
+
+
+def is_failed(value: Any) -> bool:
+    """Tell whether a task gave nothing that can be used."""
+    return isinstance(value, Failure) or (isinstance(value, Message) and value.status == "failed")
