@@ -51,21 +51,18 @@ class Agreed:
 
 def agree_on_start(context: Context) -> Agreed:
     """Draw samples, let partitions propose, let all score, vote (METHOD 11, steps 1 to 5)."""
-    samples = _draw_samples(context)
-    rows = context.source.plan.rows
+    samples, given = _draw_samples(context), context.settings.start
     if context.settings.method == "paper":
-        return Agreed(None, None, samples)
-    if context.settings.start is not None:
-        scored = _scores(context, samples, [context.settings.start])
-        return Agreed(
-            context.settings.start, rows or _seen(scored), samples, sample_rows=_fitted(scored)
-        )
+        return Agreed(given, None, samples)
+    if given is not None:
+        scored = _scores(context, samples, [given])
+        return Agreed(given, _all_rows(context, scored), samples, sample_rows=_fitted(scored))
     pilots, valid = _propose(context, samples)
     scored = _scores(context, samples, list(valid.values()))
     winner = vote(np.stack([one.values for one in scored.values()])).winner
     start = list(valid.values())[winner]
     own = {} if len(context.source.plan) == 1 else pilots
-    return Agreed(start, rows or _seen(scored), samples, own, _fitted(scored))
+    return Agreed(start, _all_rows(context, scored), samples, own, _fitted(scored))
 
 
 def fit_partitions(context: Context, agreed: Agreed) -> tuple[Message, ...]:
@@ -93,7 +90,7 @@ def aggregate_messages(context: Context, messages: Sequence[Message]) -> dict[st
     settings = context.settings
     names = tuple(dict.fromkeys([settings.aggregator, *settings.compare]))
     handle = context.tasks.submit(
-        "aggregate", (0,), aggregate_by_name, tuple(messages), names, settings,
+        "aggregate", (0,), aggregate_by_name, context.tasks.share(tuple(messages)), names, settings,
         planned_rows(context.source), context.byzantine,
     )  # fmt: skip
     outcome = context.gathered("aggregate", {0: handle})[0]
@@ -110,7 +107,8 @@ def check(context: Context, aggregation: Aggregation, agreed: Agreed) -> tuple[s
 
     The aggregate gives way only to a median gain that sampling noise cannot explain.
     """
-    if agreed.start is None or len(context.source.plan) == 1:
+    alone = len(context.source.plan) == 1
+    if agreed.start is None or alone or context.settings.method == "paper":
         return "aggregate", aggregation.mixture
     candidates = {
         "aggregate": aggregation.mixture,
@@ -263,8 +261,12 @@ def _scores(
     return {i: value for i, value in answers.items() if isinstance(value, partition.Scores)}
 
 
-def _seen(scored: Mapping[int, partition.Scores]) -> int:
-    return max(1, sum(one.rows for one in scored.values()))
+def _all_rows(context: Context, scored: Mapping[int, partition.Scores]) -> int:
+    """Return N: the plan's rows, or an estimate from those that the samples were drawn from."""
+    if context.source.plan.rows is not None:
+        return context.source.plan.rows
+    seen = sum(one.rows for one in scored.values())
+    return max(1, seen * len(context.source.plan) // max(1, len(scored)))
 
 
 def _fitted(scored: Mapping[int, partition.Scores]) -> int:

@@ -104,16 +104,23 @@ class OnCluster:
         """Yield results as they arrive; a task whose worker died yields its reason."""
         numbers: dict[Future[Any], int] = {future: number for number, future in handles.items()}
         for future in as_completed(numbers, loop=self.client.loop):
-            if future.status == "finished":
-                yield numbers[future], future.result()
-            else:
-                yield numbers[future], Failure(_reason(future))
+            yield numbers[future], _arrived(future)
 
 
 def described(error: BaseException) -> str:
     """Return an exception as one line for a ledger."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _arrived(future: Future[Any]) -> Any:
+    """Return a result, or why there is none: one that cannot be rebuilt is none."""
+    if future.status != "finished":
+        return Failure(_reason(future))
+    try:
+        return future.result()
+    except Exception as error:  # values are validated when they arrive
+        return Failure(described(error))
 
 
 def _reason(future: Future[Any]) -> str:
