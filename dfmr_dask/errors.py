@@ -31,6 +31,10 @@ class TooFewMessages(DfmrError, RuntimeError):
     """Half of the partitions, or more, gave no usable fit."""
 
 
+class AggregationFailed(DfmrError, RuntimeError):
+    """Messages that an aggregator cannot merge into a mixture."""
+
+
 class RunFolderExists(DfmrError, FileExistsError):
     """A run folder that holds something already."""
 

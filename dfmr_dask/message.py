@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from dfmr_dask.errors import InvalidMessage
 from dfmr_dask.mixture import Mixture
 
 SCHEMA = 1
+LARGEST_COUNT = 2**63 - 1  # what a table of partitions can hold
 Status = Literal["fitted", "failed", "empty"]
 
 
@@ -77,8 +78,13 @@ class Message:
             )
         for name in ("partition", "rows", "dropped_rows", "n_iter"):
             value = getattr(self, name)
-            if not isinstance(value, Integral) or value < 0:
-                raise InvalidMessage(f"{name} is {value!r}; wanted a whole number, not negative")
+            if not isinstance(value, Integral) or not 0 <= int(value) <= LARGEST_COUNT:
+                raise InvalidMessage(
+                    f"{name} is {value!r:.40}; wanted a whole number, not negative"
+                )
+        for name in ("log_likelihood", "seconds"):
+            if not isinstance(getattr(self, name), Real):
+                raise InvalidMessage(f"{name} is {getattr(self, name)!r:.40}; wanted a number")
         if (self.status, self.rows > 0) in (("fitted", False), ("empty", True)):
             raise InvalidMessage(
                 f"partition {self.partition} is {self.status} with {self.rows} rows"

@@ -23,6 +23,10 @@ class Stage(IntEnum):
     CORRUPT_MESSAGE = 7
     SIMULATE = 8
     DRAW = 9
+    SAMPLE_BLOCKS = 10
+    VOTERS = 11
+    PROPOSERS = 12
+    CORRUPT_SCORES = 13
 
 
 def generator(seed: int, stage: Stage, partition: int = 0) -> np.random.Generator:

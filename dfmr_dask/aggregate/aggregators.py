@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from dfmr_dask.aggregate.filtering import (
 )
 from dfmr_dask.aggregate.reduction import reduce_aligned
 from dfmr_dask.aggregate.verdict import Merged, Verdict, verdict_on
+from dfmr_dask.errors import TooFewMessages
 from dfmr_dask.families.base import take
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
@@ -142,17 +143,13 @@ def dfmr(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> 
         return Merged(one.mixture, one.kept, one.center, doubts=(doubt,))
     result = filtered(estimates, rule)
     kept = result.kept() | forced_in
-    doubts = list(result.doubts)
-    if result.kept().sum() <= len(estimates) // 2:
-        doubts.append(_too_few_kept(result))
     if not kept.any():
         kept[result.center] = True
     mass, thin = trusted_mass(result, kept)
-    if thin:
-        doubts.append(f"components of fewer than 20 rows in every kept partition: {thin}")
     start = take(result.estimates.params, result.center) if rule.paper else None
     mixture = reduce_aligned(result.estimates.subset(kept), mass, start=start).mixture
-    return Merged(mixture, kept, result.center, result.gates, tuple(doubts))
+    doubts = (*result.doubts, *_doubts(result, forced_in, thin))
+    return Merged(mixture, kept, result.center, result.gates, doubts)
 
 
 def vanilla(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
@@ -166,6 +163,8 @@ def vanilla(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) 
 def oracle(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
     """Mixture reduction over the partitions that a simulation left honest."""
     honest = np.flatnonzero(~byzantine)
+    if not len(honest):
+        raise TooFewMessages("no honest partition gave a usable fit for the oracle to merge")
     merged = vanilla(estimates.subset(honest), rule, byzantine[honest], forced_in[honest])
     return Merged(merged.mixture, ~byzantine, int(honest[merged.center]))
 
@@ -234,6 +233,29 @@ def _check_forced(estimates: Estimates, keep: Collection[int], drop: Collection[
 
 def _mass(estimates: Estimates) -> NDArray[np.float64]:
     return np.asarray(estimates.weights * (estimates.rows / estimates.rows.sum())[:, None])
+
+
+def _doubts(result: Filtered, forced_in: Mask, thin: Sequence[int]) -> Iterator[str]:
+    """Say what speaks against trusting what was kept."""
+    estimates, passed = result.estimates, result.kept()
+    if passed.sum() <= len(estimates) // 2:
+        yield _too_few_kept(result)
+    if (against := forced_in & ~passed).any():
+        yield f"partitions {estimates.ids[against].tolist()} fail the filter and were forced in"
+    if thin:
+        yield f"components of fewer than 20 rows in every kept partition: {thin}"
+    if len(same := duplicates(estimates)):
+        yield f"partitions {same} sent estimates that are equal to the last bit: copies?"
+
+
+def duplicates(estimates: Estimates) -> list[int]:
+    """Return the partitions whose estimate, relabelled or not, somebody else has sent too."""
+    sent: dict[bytes, list[int]] = {}
+    for i, number in enumerate(estimates.ids):
+        arrays = (estimates.weights[i], *take(estimates.params, i).values())
+        said = b"".join(np.sort(array, axis=None).tobytes() for array in arrays)
+        sent.setdefault(said, []).append(int(number))
+    return sorted(i for ids in sent.values() if len(ids) > 1 for i in ids)
 
 
 def _too_few_kept(result: Filtered) -> str:

@@ -13,7 +13,9 @@ from dfmr_dask.mixture import Mixture
 
 def saturated_cost(divergence: NDArray[np.float64], n_features: int) -> NDArray[np.float64]:
     """C / (C + d): one bad component must not spoil the whole matching (METHOD 12, step 2)."""
-    return divergence / (divergence + n_features)
+    finite = np.isfinite(divergence)
+    known = np.where(finite, divergence, 0.0)
+    return np.where(finite, known / (known + n_features), 1.0)
 
 
 def orders(estimates: Estimates, reference: Mixture) -> NDArray[np.intp]:

@@ -16,10 +16,11 @@ LARGEST_COST = 1e100  # stands for a divergence that overflowed
 
 
 def l2(estimates: Estimates) -> NDArray[np.float64]:
-    """L² distances between densities, in units of the largest norm among them, (m, m).
+    """L² distances between densities, in units of the median norm among them, (m, m).
 
     L(G, G')² = w'Aw - 2 w'Bw' + w''Cw'', with A_kl the integral of f_k f_l, and so on. The
-    three terms are held as logarithms and brought to one scale for each pair.
+    three terms are held as logarithms and brought to one scale for each pair. The median is a
+    unit that no minority can move; a needle may lie infinitely far away in it.
 
     References
     ----------
@@ -30,7 +31,8 @@ def l2(estimates: Estimates) -> NDArray[np.float64]:
     scale = np.maximum(np.maximum(own[:, None], own[None, :]), products)
     square = np.exp(own[:, None] - scale) + np.exp(own[None, :] - scale)
     square = np.maximum(square - 2.0 * np.exp(products - scale), 0.0)
-    distances: NDArray[np.float64] = np.sqrt(square) * np.exp(0.5 * (scale - own.max()))
+    with np.errstate(divide="ignore", over="ignore"):
+        distances: NDArray[np.float64] = np.exp(0.5 * (np.log(square) + scale - np.median(own)))
     np.fill_diagonal(distances, 0.0)
     return distances
 

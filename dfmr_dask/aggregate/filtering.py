@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfmr_dask.aggregate.alignment import aligned
+from dfmr_dask.aggregate.alignment import aligned, orders
 from dfmr_dask.aggregate.center import LEVEL, Ball, coat, inside, wilson_hilferty_cut
 from dfmr_dask.aggregate.distances import (
     FEWEST_ROWS,
@@ -82,6 +82,8 @@ class Filtered:
     Attributes
     ----------
     estimates : Estimates
+    order : ndarray of shape (m, K)
+        Which component of each message stands where in ``estimates``.
     center : int
         Position of the center.
     gates : tuple of Gate
@@ -92,6 +94,7 @@ class Filtered:
     """
 
     estimates: Estimates
+    order: NDArray[np.intp]
     center: int
     gates: tuple[Gate, ...]
     tested: NDArray[np.bool_]
@@ -113,28 +116,35 @@ def filtered(estimates: Estimates, rule: Rule) -> Filtered:
     """
     results = [GATES[name](estimates, rule) for name in rule.gates]
     first = results[0]
+    as_sent = np.all([_as_sent(result.tested, result.order) for result in results], axis=0)
     return Filtered(
         first.estimates,
+        first.order,
         first.center,
         tuple(gate for result in results for gate in result.gates),
-        np.all([result.tested for result in results], axis=0),
+        np.take_along_axis(as_sent, first.order, axis=1),
         tuple(doubt for result in results for doubt in result.doubts),
     )
 
 
 def through_blocks(estimates: Estimates, rule: Rule) -> Filtered:
-    """Studentised blocks: means, covariances and weights, each cut on its own (METHOD 12)."""
-    near = aligned(estimates, estimates.mixture(coat(ctd(estimates)).center))
+    """Studentised blocks: means, covariances and weights, each cut on its own (METHOD 12).
+
+    The center has as many components that are large enough to be tested as more than half of the
+    partitions have; the most that anybody has (METHOD 12, step 2) would let a single liar who
+    inflates a thin component be the only candidate.
+    """
+    first = estimates.mixture(coat(ctd(estimates)).center)
+    near = aligned(estimates, first)
     large = (component_rows(near) >= FEWEST_ROWS).sum(axis=1)
-    if np.median(large) == 0:
-        doubt = (
-            f"most components have fewer than {FEWEST_ROWS:.0f} rows a partition: CTD-KL decides"
-        )
-        result = through_ctd(estimates, rule)
-        return Filtered(result.estimates, result.center, result.gates, result.tested, (doubt,))
-    mean = np.sqrt(np.mean([d**2 for _, _, d in _block_distances(near, _first(near))], axis=0))
-    center = coat(mean, candidates=large == large.max()).center
-    near = aligned(near, near.mixture(center))
+    usual = np.sort(large)[(len(large) - 1) // 2]
+    if usual == 0:
+        doubt = f"most components have fewer than {FEWEST_ROWS:.0f} rows: CTD-KL decides"
+        return replace(through_ctd(estimates, rule), doubts=(doubt,))
+    mean = np.sqrt(np.mean([d**2 for _, _, d in _block_distances(near, first)], axis=0))
+    center = coat(mean, candidates=large >= usual).center
+    order = orders(estimates, estimates.mixture(center))
+    near = estimates.reordered(order)
     blocks = _block_distances(near, near.mixture(center))
     with_weights = rule.weights == "shared" and near.weights.shape[1] > 1
     level = LEVEL / (len(near) * (len(blocks) + with_weights))
@@ -144,7 +154,7 @@ def through_blocks(estimates: Estimates, rule: Rule) -> Filtered:
         q = near.weights.shape[1] - 1
         gates.append(_gate("weights", distances, coat(distances), rule, level, q))
     enough = component_rows(near) >= FEWEST_ROWS
-    return Filtered(near, center, tuple(gates), enough & enough[center])
+    return Filtered(near, order, center, tuple(gates), enough & enough[center])
 
 
 def through_ctd(estimates: Estimates, rule: Rule) -> Filtered:
@@ -162,7 +172,7 @@ def through_fisher(estimates: Estimates, rule: Rule) -> Filtered:
     center = coat(ctd(estimates)).center
     near = aligned(estimates, estimates.mixture(center))
     distances = fisher(near, near.mixture(center))
-    return _through("fisher", distances, near, rule, center)
+    return _through("fisher", distances, estimates, rule, center)
 
 
 GATES: Mapping[str, Callable[[Estimates, Rule], Filtered]] = {
@@ -173,8 +183,11 @@ GATES: Mapping[str, Callable[[Estimates, Rule], Filtered]] = {
 }
 
 
-def _first(estimates: Estimates) -> Mixture:
-    return estimates.mixture(coat(ctd(estimates)).center)
+def _as_sent(tested: NDArray[np.bool_], order: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Put a mask of aligned components into the order in which the messages have them."""
+    out = np.empty_like(tested)
+    np.put_along_axis(out, order, tested, axis=1)
+    return out
 
 
 def _block_distances(
@@ -217,8 +230,9 @@ def _through(
     else:
         cut = wilson_hilferty_cut(distances[ball.center], ball, LEVEL / len(estimates))
     gate = Gate(name, distances[ball.center], cut, ball.radius)
-    near = aligned(estimates, estimates.mixture(ball.center))
-    return Filtered(near, ball.center, (gate,), np.ones(near.weights.shape, dtype=bool))
+    order = orders(estimates, estimates.mixture(ball.center))
+    tested = np.ones(order.shape, dtype=bool)
+    return Filtered(estimates.reordered(order), order, ball.center, (gate,), tested)
 
 
 def _ball(distances: NDArray[np.float64], center: int) -> Ball:

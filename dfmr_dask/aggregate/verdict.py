@@ -73,7 +73,8 @@ def verdict_on(
     m = len(estimates)
     if 3 <= m < FEWEST_PARTITIONS:
         doubts.append(f"{m} usable partitions are too few to tell an outlier reliably")
-    certified = m >= FEWEST_PARTITIONS and 2 * int(merged.kept.sum()) > m and not merged.doubts
+    majority = 2 * int(merged.kept.sum()) > m >= FEWEST_PARTITIONS
+    certified = bool(gates) and majority and not merged.doubts  # who filters nobody certifies none
     return Verdict(
         tuple(int(i) for i in estimates.ids[merged.kept]),
         dict(sorted(dropped.items())),

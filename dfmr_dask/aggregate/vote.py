@@ -10,6 +10,8 @@ from scipy.spatial.distance import cdist
 
 from dfmr_dask.aggregate.center import LEVEL, coat, inside, wilson_hilferty_cut
 
+LOWEST = -1e100  # a score that stands for minus infinity
+
 
 @dataclass(frozen=True, slots=True)
 class Vote:
@@ -34,13 +36,15 @@ def electorate(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell whose scores are like those of the majority.
 
     COAT and the cut of METHOD 5 on the median absolute difference between score vectors;
-    partitions with a score that is no number drop out.
+    partitions with a score that is no number, or infinite praise, drop out. Minus infinity is an
+    honest answer to an absurd candidate, see :func:`countable`.
 
     Parameters
     ----------
     scores : ndarray of shape (m, candidates)
         Mean log density of each partition's sample under each candidate.
     """
+    scores = countable(scores)
     heard: NDArray[np.bool_] = np.asarray(np.isfinite(scores).all(axis=1))
     if heard.sum() < 3:
         return heard
@@ -81,13 +85,18 @@ def vote(scores: NDArray[np.float64], electors: NDArray[np.bool_] | None = None)
     who = electorate(scores) if electors is None else electors
     if not who.any():
         raise ValueError("no partition gave scores that can be counted")
-    heard = scores[who]
+    heard = countable(scores[who])
     duels = np.median(heard[:, :, None] - heard[:, None, :], axis=0)
     np.fill_diagonal(duels, np.inf)
     worst = duels.min(axis=1)
     winner = int(np.argmax(worst))
     gain = float(worst[winner]) if len(worst) > 1 else 0.0
     return Vote(winner, tuple(int(i) for i in np.flatnonzero(who)), gain)
+
+
+def countable(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Replace minus infinity by a number: a candidate must not be able to silence its judges."""
+    return np.where(np.isneginf(scores), LOWEST, scores)
 
 
 def _median_absolute_differences(scores: NDArray[np.float64]) -> NDArray[np.float64]:

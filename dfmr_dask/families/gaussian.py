@@ -14,7 +14,8 @@ from dfmr_dask.families.base import Block, Floats, Params, Rows, Statistics, rea
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 EPSILON = float(np.finfo(np.float64).eps)
-LARGEST = 1e100  # squares of larger parameters overflow
+LARGEST = 1e100  # variances beyond, or below 1 / LARGEST, cannot be computed with
+LARGEST_MEAN = 1e50  # so that its square, a variance of pooled components, is one we can
 WORST_CORRELATION = 1e-12  # smallest eigenvalue of a correlation matrix that we compute with
 GROUP_BLOCK = 1 << 20  # elements of the (groups, components, d) temporary of a pooling step
 
@@ -203,8 +204,8 @@ def check_means(means: NDArray[np.float64]) -> None:
     """Raise unless means are a (K, d) table of finite numbers that can be squared."""
     if means.ndim != 2 or not means.size:
         raise InvalidMixture(f"means have shape {means.shape}; wanted (n_components, n_features)")
-    if not np.all(np.abs(means) <= LARGEST):
-        raise InvalidMixture(f"means hold NaN, infinity or numbers above {LARGEST:g}")
+    if not np.all(np.abs(means) <= LARGEST_MEAN):
+        raise InvalidMixture(f"means hold NaN, infinity or numbers above {LARGEST_MEAN:g}")
 
 
 def check_definite(covariances: NDArray[np.float64]) -> None:

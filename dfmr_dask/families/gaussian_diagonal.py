@@ -127,7 +127,7 @@ class DiagonalGaussian:
             a, mass = pseudo_rows.strength, statistics.count[:, None]
             variances = (mass * variances + 2.0 * a * pseudo_rows.covariance) / (mass + 2.0 * a)
         if self.spherical:
-            variances = np.repeat(variances.mean(axis=1, keepdims=True), means.shape[1], axis=1)
+            variances = _averaged(variances)
         if pseudo_rows is not None:
             floor = pseudo_rows.floor * pseudo_rows.covariance
             variances = np.maximum(variances, floor.max() if self.spherical else floor)
@@ -143,8 +143,11 @@ class DiagonalGaussian:
         return np.maximum(0.5 * out, 0.0)
 
     def conjugate(self, params: Params) -> NDArray[np.float64]:  # noqa: D102
-        logs = np.log(params["variances"]) + 1.0 + LOG_2PI
-        return np.asarray(-0.5 * logs.sum(axis=1))
+        variances = params["variances"]
+        if self.spherical:  # of the member of the family that has this mean variance
+            variances = _averaged(variances)
+        logs = np.log(variances).sum(axis=1)
+        return np.asarray(-0.5 * (logs + variances.shape[1] * (1.0 + LOG_2PI)))
 
     def log_inner_product(self, p: Params, q: Params) -> NDArray[np.float64]:  # noqa: D102
         out = np.empty((len(p["means"]), len(q["means"])))
@@ -173,3 +176,8 @@ class DiagonalGaussian:
     ) -> NDArray[np.float64]:
         z = rng.standard_normal((len(labels), params["means"].shape[1]))
         return z * np.sqrt(params["variances"][labels]) + params["means"][labels]
+
+
+def _averaged(variances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give all features of a component the mean of their variances."""
+    return np.repeat(variances.mean(axis=1, keepdims=True), variances.shape[1], axis=1)

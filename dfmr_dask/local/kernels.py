@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from dfmr_dask.families.base import Family, Params, Rows, Statistics
 from dfmr_dask.mixture import log_sum_exp, tiles
 
+TILES_HELD = 32  # statistics of so many tiles wait to be added up
+
 
 def expected_sums(
     family: Family, weights: NDArray[np.float64], params: Params, x: Rows
@@ -41,8 +43,10 @@ def expected_sums(
     Chen & Tan (2009), section 2.
     """
     log_weights = np.log(weights)
-    parts, total = [], 0.0
+    parts: list[Statistics] = []
+    total = 0.0
     for tile in tiles(x, len(weights)):
+        parts = [pooled(family, parts)] if len(parts) == TILES_HELD else parts
         rows = x[tile].astype(np.float64, copy=False)
         log_weighted = family.log_density(params, rows) + log_weights
         log_density = log_sum_exp(log_weighted)
@@ -54,10 +58,11 @@ def expected_sums(
 
 def overall_statistics(family: Family, x: Rows) -> Statistics:
     """Return the statistics of all rows as one group."""
-    parts = [
-        family.statistics(x[tile].astype(np.float64, copy=False), np.ones((len(x[tile]), 1)))
-        for tile in tiles(x, 1)
-    ]
+    parts: list[Statistics] = []
+    for tile in tiles(x, 1):
+        parts = [pooled(family, parts)] if len(parts) == TILES_HELD else parts
+        rows = x[tile].astype(np.float64, copy=False)
+        parts.append(family.statistics(rows, np.ones((len(rows), 1))))
     return pooled(family, parts)
 
 

@@ -36,20 +36,26 @@ class Sample:
     score: NDArray[Any]
 
 
-def sample_sizes(n_parameters: int, rows: int, *, alone: bool = False) -> tuple[int, int]:
-    """Return the sizes of A and B; a partition that is alone has nobody to score for."""
+def sample_sizes(
+    n_parameters: int, rows: int, *, least: int = 0, alone: bool = False
+) -> tuple[int, int]:
+    """Return the sizes of A and B.
+
+    A has at least the rows that a fit needs at the very least; a partition that is alone has
+    nobody to score for.
+    """
     wanted = max(ROWS_TO_FIT, ROWS_A_PARAMETER * n_parameters)
     if alone:
         return min(wanted, rows), min(ROWS_TO_SCORE, rows)
-    to_fit = min(wanted, int(SHARE_TO_FIT * rows))
+    to_fit = min(wanted, max(int(SHARE_TO_FIT * rows), min(least, rows)))
     return to_fit, min(ROWS_TO_SCORE, rows - to_fit)
 
 
 def draw_sample(
-    x: Rows, n_parameters: int, rng: np.random.Generator, *, alone: bool = False
+    x: Rows, n_parameters: int, rng: np.random.Generator, *, least: int = 0, alone: bool = False
 ) -> Sample:
-    """Draw A and B from valid rows (n, d)."""
-    to_fit, to_score = sample_sizes(n_parameters, len(x), alone=alone)
+    """Draw A and B from valid rows (n, d); see :func:`sample_sizes`."""
+    to_fit, to_score = sample_sizes(n_parameters, len(x), least=least, alone=alone)
     order = rng.permutation(len(x))
     score = order[:to_score] if alone else order[to_fit : to_fit + to_score]
     return Sample(x[order[:to_fit]], x[score])

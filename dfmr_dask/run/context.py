@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dfmr_dask.corruption import byzantine_partitions
 from dfmr_dask.data.source import Source
 from dfmr_dask.message import Message
+from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import partition
 from dfmr_dask.run.events import Emit, Event
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.tasks import Failure, Tasks
+
+Accept = Callable[[int, Any], Any]
+
+
+def unchanged(i: int, came: Any) -> Any:
+    """Take what came as it is."""
+    return came
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +58,15 @@ class Context:
             alone=len(self.source.plan) == 1,
         )
 
+    def fits_run(self, mixture: Mixture) -> bool:
+        """Tell whether a mixture is of the family, order and features of this run."""
+        asked = self.settings
+        return (
+            mixture.family == asked.family
+            and mixture.n_components == asked.n_components
+            and mixture.n_features == self.source.n_features
+        )
+
     def attack(self, stage: str) -> str | None:
         """Name of the attack that strikes at a stage, if any."""
         corruption = self.settings.corruption
@@ -61,12 +78,23 @@ class Context:
             return self.replacement, i % len(self.replacement.plan)
         return self.source, i
 
-    def gathered(self, stage: str, handles: Mapping[int, Any]) -> dict[int, Any]:
-        """Wait for tasks, and tell how far they are."""
+    def gathered(
+        self, stage: str, handles: Mapping[int, Any], accept: Accept = unchanged
+    ) -> dict[int, Any]:
+        """Wait for tasks, and tell how far they are; messages are written as they arrive.
+
+        Parameters
+        ----------
+        stage : str
+        handles : mapping of partition to handle
+        accept : callable
+            Given the partition and what came, returns what is taken for it.
+        """
         out: dict[int, Any] = {}
         failed = 0
         self.emit(Event(stage, 0, len(handles)))
-        for i, value in self.tasks.results(handles):
+        for i, came in self.tasks.results(handles):
+            value = accept(i, came)
             failed += is_failed(value)
             out[i] = value
             if self.ledger is not None and isinstance(value, Message):

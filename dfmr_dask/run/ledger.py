@@ -28,7 +28,7 @@ from dfmr_dask.data.files import (
     write_mixture,
 )
 from dfmr_dask.data.stores import write_dataset
-from dfmr_dask.errors import RunFolderExists, RunUnfinished
+from dfmr_dask.errors import InvalidMessage, RunFolderExists, RunUnfinished
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 
@@ -98,7 +98,7 @@ class Ledger:
 
     def record_message(self, message: Message) -> None:
         """Write what a partition said."""
-        write_message(self.folder / MESSAGES / f"{message.partition:05d}.npz", message)
+        write_message(self._place(message.partition), message)
 
     def record_model(self, mixture: Mixture, table: xr.Dataset, **facts: Any) -> list[Path]:
         """Write the mixture and the table of partitions, and name the files."""
@@ -128,8 +128,16 @@ class Ledger:
 
     def messages(self) -> tuple[Message, ...]:
         """Return the messages of all partitions, in order."""
-        paths = sorted((self.folder / MESSAGES).glob("*.npz"))
-        return tuple(sorted((read_message(p) for p in paths), key=lambda m: m.partition))
+        found = []
+        for path in (self.folder / MESSAGES).glob("*.npz"):
+            message = read_message(path)
+            if path != self._place(message.partition):
+                raise InvalidMessage(f"{path} holds the message of partition {message.partition}")
+            found.append(message)
+        return tuple(sorted(found, key=lambda message: message.partition))
+
+    def _place(self, partition: int) -> Path:
+        return self.folder / MESSAGES / f"{partition:05d}.npz"
 
     def partitions(self) -> xr.Dataset:
         """Return the table of partitions."""

@@ -65,10 +65,16 @@ def draw(partition: int, reader: Reader, settings: LocalSettings) -> Drawn | Fai
         x, _ = valid_rows(load(reader))
         _check_rows(x, settings)
         p = settings.family.n_parameters(settings.n_components, x.shape[1])
+        least = settings.family.min_rows(settings.n_components, x.shape[1])
         rng = generator(settings.seed, Stage.SAMPLE, partition)
-        return Drawn(start.draw_sample(x, p, rng, alone=settings.alone), len(x))
+        return Drawn(start.draw_sample(x, p, rng, least=least, alone=settings.alone), len(x))
     except Exception as error:  # a bad partition is data
         return Failure(_told(error))
+
+
+def seen(drawn: Drawn | Failure) -> int | Failure:
+    """Return how many valid rows a partition has drawn its samples from."""
+    return drawn.rows if isinstance(drawn, Drawn) else drawn
 
 
 def propose(
@@ -104,9 +110,11 @@ def score(
     """Score candidates on the partition's sample B."""
     if isinstance(drawn, Failure):
         return drawn
+    if not len(drawn.sample.score):
+        return Failure(f"{drawn.rows} rows leave none to score candidates on")
     values = start.score(drawn.sample, candidates)
     if attack is not None:
-        rng = generator(settings.seed, Stage.CORRUPT_PROPOSAL, partition)
+        rng = generator(settings.seed, Stage.CORRUPT_SCORES, partition)
         values = corrupted_scores(values, rng)
     return Scores(values, len(drawn.sample.fit), len(drawn.sample.score), drawn.rows)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import DegenerateRows, InvalidSource
+from dfmr_dask.run.agreement import agree_on_start
 from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.ledger import Ledger
@@ -15,7 +16,6 @@ from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.stages import (
     aggregate_messages,
-    agree_on_start,
     check,
     fit_partitions,
     score,
@@ -72,12 +72,11 @@ def fit(
         messages = fit_partitions(context, agreed)
 
     with timed(seconds, "aggregate"):
-        aggregations = aggregate_messages(context, messages)
-        aggregation = aggregations[settings.aggregator]
+        aggregation, others, notes = aggregate_messages(context, messages)
 
     with timed(seconds, "check"):
         chosen, mixture = check(context, aggregation, agreed)
-        compared = {name: aggregations[name].mixture for name in settings.compare}
+        compared = {name: other.mixture for name, other in others.items()}
         scores, rows = score(context, aggregation, agreed, [mixture, *compared.values()])
 
     return Result(
@@ -91,7 +90,7 @@ def fit(
         dict(zip(compared, scores[1:], strict=True)),
         seconds,
         context.byzantine,
-        (*source.plan.notes,),
+        (*source.plan.notes, *notes),
         chosen,
     )
 
@@ -106,10 +105,17 @@ def check_sizes(source: Source, settings: Settings) -> None:
             f"{source.n_features} features need at least {needed} in each. Make partitions larger "
             "(rows_per_partition=, or a smaller n_partitions=), or ask for fewer components."
         )
-    if settings.start is not None and settings.start.n_features != source.n_features:
+    start = settings.start
+    if start is not None and start.n_features != source.n_features:
         raise DegenerateRows(
-            f"the start has {settings.start.n_features} features, the source {source.n_features}"
+            f"the start has {start.n_features} features, the source {source.n_features}"
         )
+    if start is not None and start.n_components != settings.n_components:
+        raise DegenerateRows(
+            f"the start has {start.n_components} components; wanted {settings.n_components}"
+        )
+    if start is not None and start.family != settings.family:
+        raise DegenerateRows(f"the start is of {start.family}; wanted {settings.family}")
 
 
 def check_replacement(source: Source, settings: Settings, replacement: Source | None) -> None:

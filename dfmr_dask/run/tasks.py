@@ -6,6 +6,7 @@ that partition and not the run: fits are futures, and the reduction is a task ov
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -87,8 +88,12 @@ class OnCluster:
         return str(self.client.dashboard_link) if self.client.dashboard_link else None
 
     def share(self, value: Any) -> Any:
-        """Send a value to the cluster; workers pass it on to each other."""
-        return self.client.scatter(value, hash=False)
+        """Send a value to the cluster; workers pass it on to each other.
+
+        It is a task, not scattered data: when the worker that holds it dies, Dask makes it again.
+        """
+        key = (f"dfmr-share-{self.token}", uuid4().hex)
+        return self.client.submit(_itself, value, key=key, pure=False)
 
     def submit(self, stage: str, key: Key, function: Callable[..., Any], *args: Any) -> Any:
         """Send a task to the scheduler.
@@ -114,17 +119,16 @@ def described(error: BaseException) -> str:
 
 
 def _arrived(future: Future[Any]) -> Any:
-    """Return a result, or why there is none: one that cannot be rebuilt is none."""
-    if future.status != "finished":
-        return Failure(_reason(future))
+    """Return a result, or why there is none.
+
+    The status is not asked: a worker may die after its task is done, and then Dask does it again.
+    Values are validated when they arrive; one that cannot be rebuilt is no result.
+    """
     try:
         return future.result()
-    except Exception as error:  # values are validated when they arrive
+    except (Exception, CancelledError) as error:  # a failed task is a value
         return Failure(described(error))
 
 
-def _reason(future: Future[Any]) -> str:
-    if future.status == "cancelled":
-        return "the task was cancelled"
-    error = future.exception()
-    return described(error) if error is not None else f"the task is {future.status}"
+def _itself(value: Any) -> Any:
+    return value

@@ -41,8 +41,8 @@ def test_closed_l2_equals_quadrature(family: Family, n_features: int) -> None:
     points, cell = lattice(n_features, reach=20.0)
     densities = np.array([np.exp(one.log_density(points)) for one in some])
     by_quadrature = np.sqrt(((densities[:, None] - densities[None]) ** 2).sum(axis=2) * cell)
-    largest = np.sqrt((densities**2).sum(axis=1) * cell).max()
-    np.testing.assert_allclose(l2(estimates_of(some)), by_quadrature / largest, atol=1e-9)
+    usual = np.median(np.sqrt((densities**2).sum(axis=1) * cell))
+    np.testing.assert_allclose(l2(estimates_of(some)), by_quadrature / usual, atol=1e-8)
 
 
 def test_l2_tells_mixtures_apart_in_many_dimensions() -> None:

@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from dfmr_dask.aggregate.aggregators import AGGREGATORS, aggregate, rule_named
 from dfmr_dask.aggregate.center import Ball, coat, inside, wilson_hilferty_cut
-from dfmr_dask.aggregate.estimates import trusted_rows
-from dfmr_dask.aggregate.filtering import GATES
+from dfmr_dask.aggregate.estimates import collect, trusted_rows
+from dfmr_dask.aggregate.filtering import GATES, filtered
 from dfmr_dask.corruption import Corruption, byzantine_partitions, corrupted
 from dfmr_dask.errors import TooFewMessages
 from dfmr_dask.families import COVARIANCE_TYPES, Family
@@ -239,3 +239,95 @@ def test_byzantine_partitions_follow_from_the_seed() -> None:
         Corruption("mean", 1.5)
     with pytest.raises(ValueError, match="strikes at"):
         Corruption("data", 0.1, stages=("messages",))
+
+
+def absurd(family: Family) -> Mixture:
+    """A valid estimate so far away and so badly conditioned that divergences overflow."""
+    means = np.array([[1e50, -1e50], [-1e50, 1e50], [1e50, 1e50]])
+    if family.name == "diagonal_gaussian":
+        return Mixture(family, [1 / 3] * 3, {"means": means, "variances": np.full((3, 2), 1e-100)})
+    near_one = 1.0 - 2e-12
+    covariance = 1e-100 * np.array([[1.0, near_one], [near_one, 1.0]])
+    return Mixture(
+        family, [1 / 3] * 3, {"means": means, "covariances": np.repeat(covariance[None], 3, 0)}
+    )
+
+
+@pytest.mark.parametrize("gate", GATES)
+@each_family
+def test_one_absurd_estimate_costs_nothing(family: Family, gate: str) -> None:
+    _, messages = honest_messages(family)
+    messages[5] = Message(5, "fitted", 1000, mixture=absurd(family))
+    verdict = aggregate(messages, rule=rule_named(gates=(gate,))).verdict
+    assert 5 in verdict.dropped
+    assert len(verdict.kept) >= 20
+
+
+def test_a_needle_does_not_blind_the_papers_filter() -> None:
+    """One needle among the estimates, and L2 still tells the others apart."""
+    family = COVARIANCE_TYPES["diag"]
+    _, messages = honest_messages(family)
+    lies = attacked(messages, "mean", range(6))
+    first = messages[7].mixture
+    assert first is not None
+    needle = {**first.params, "variances": np.full((3, 2), 1e-99)}
+    lies[7] = Message(7, "fitted", 1000, mixture=Mixture(family, first.weights, needle))
+    verdict = aggregate(lies, rule=rule_named("paper")).verdict
+    assert set(verdict.dropped) >= {0, 1, 2, 3, 4, 5, 7}
+    assert len(verdict.kept) >= 12
+
+
+def test_a_liar_who_inflates_a_thin_component_does_not_become_the_center() -> None:
+    family = COVARIANCE_TYPES["full"]
+    rng = np.random.default_rng(47)
+    means = np.array([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0]])
+    unit = np.repeat(np.eye(2)[None], 3, axis=0)
+    for share in (0.005, 0.012):
+        messages = []
+        for i in range(21):
+            thin = 0.022 if i == 0 else share
+            moved = means + rng.standard_normal(means.shape) / np.sqrt([[500], [500], [10]])
+            moved = moved + 30.0 if i == 0 else moved
+            params = {"means": moved, "covariances": unit}
+            local = Mixture(family, [(1 - thin) / 2, (1 - thin) / 2, thin], params)
+            messages.append(Message(i, "fitted", 1000, mixture=local))
+        verdict = aggregate(messages).verdict
+        assert 0 in verdict.dropped
+        assert verdict.center != 0
+
+
+def test_gates_agree_on_which_component_was_tested() -> None:
+    """Each gate aligns to a center of its own; what was tested is told by the messages' order."""
+    family = COVARIANCE_TYPES["full"]
+    rng = np.random.default_rng(48)
+    truth = random_mixture(family, 3, 2, rng)
+    weights = np.array([0.6, 0.39, 0.01])
+    messages = []
+    for i in range(20):
+        moved = truth.params["means"] + 0.02 * rng.standard_normal((3, 2))
+        local = Mixture(family, weights, {**truth.params, "means": moved})
+        messages.append(Message(i, "fitted", 1000, mixture=local.reordered(rng.permutation(3))))
+    for gates in (("l2", "blocks"), ("ctd", "blocks"), ("blocks",)):
+        result = filtered(collect(messages)[0], rule_named(gates=gates))
+        large = result.estimates.weights > 0.02
+        np.testing.assert_array_equal(result.tested, large)
+
+
+def test_only_a_filter_certifies_and_only_without_doubts() -> None:
+    _, messages = honest_messages(COVARIANCE_TYPES["full"])
+    lies = attacked(messages, "mean", range(3))
+    assert aggregate(lies).verdict.certified
+    assert not aggregate(lies, aggregator="vanilla").verdict.certified
+    forced = aggregate(lies, keep=[1]).verdict
+    assert not forced.certified
+    assert "forced in" in forced.doubts[0]
+    lies[10] = Message(10, "fitted", 1000, mixture=messages[11].mixture)
+    copied = aggregate(lies).verdict
+    assert "[10, 11]" in copied.doubts[0]
+    assert not copied.certified
+
+
+def test_the_oracle_needs_an_honest_partition() -> None:
+    _, messages = honest_messages(COVARIANCE_TYPES["full"], m=3)
+    with pytest.raises(TooFewMessages, match="no honest partition"):
+        aggregate(messages, aggregator="oracle", byzantine=range(3))

@@ -50,3 +50,11 @@ def test_nobody_left_to_vote_is_an_error() -> None:
 
 def test_a_single_candidate_wins() -> None:
     assert vote(np.zeros((5, 1))).winner == 0
+
+
+def test_a_candidate_cannot_silence_its_judges() -> None:
+    """An absurd candidate scores minus infinity with everybody, and everybody still votes."""
+    said = scores()
+    said[:, 3] = -np.inf
+    assert vote(said).winner == 2
+    assert electorate(said).sum() >= 27

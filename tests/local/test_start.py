@@ -23,6 +23,27 @@ def test_samples_are_disjoint_parts_of_the_rows(rows: int, n_parameters: int) ->
     assert len(sample.score) == min(1000, rows - len(sample.fit))
 
 
+def test_a_small_partition_keeps_enough_rows_to_fit_on() -> None:
+    assert start.sample_sizes(11, 8, least=6) == (6, 2)
+    assert start.sample_sizes(11, 6, least=6) == (6, 0)
+    assert start.sample_sizes(11, 5000, alone=True) == (2000, 1000)
+
+
+def test_the_cheapest_spherical_merge_is_that_of_spherical_components() -> None:
+    """The pair that lies apart along one axis looks cheap as an ellipse, and is not as a ball."""
+    family = COVARIANCE_TYPES["spherical"]
+    means = np.array([[0.0, 0.0], [2.4, 0.0], [20.0, 20.0], [21.4, 21.4]])
+    mixture = Mixture(family, np.full(4, 0.25), {"means": means, "variances": np.ones((4, 2))})
+    costs = {}
+    for i, j in ((0, 1), (2, 3)):
+        pair = {name: array[[i, j]] for name, array in mixture.params.items()}
+        pooled = family.pool(family.expected_statistics(pair, np.full(2, 0.25)), np.ones((1, 2)))
+        costs[i, j] = 0.25 * family.kl(pair, family.from_statistics(pooled)).sum()
+    left = start.merged(mixture, 3).params["means"]
+    cheapest = min(costs, key=lambda pair: costs[pair])
+    assert means[list(cheapest)].mean(axis=0).round(9).tolist() in left.round(9).tolist()
+
+
 @each_family
 @given(rng=generators(), order=st.integers(2, 6), fewer=st.integers(1, 5))
 @settings(max_examples=15, deadline=None)

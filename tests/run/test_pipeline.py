@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,15 +15,16 @@ import zarr
 from distributed import Client
 from zarr.storage import LocalStore, WrapperStore
 
+from dfmr_dask.aggregate.aggregators import AGGREGATORS
 from dfmr_dask.corruption import Corruption
-from dfmr_dask.data.source import open_source
-from dfmr_dask.errors import DegenerateRows, InvalidSource, TooFewMessages
+from dfmr_dask.data.source import Source, open_source
+from dfmr_dask.errors import AggregationFailed, DegenerateRows, InvalidSource, TooFewMessages
 from dfmr_dask.experiments.accuracy import error
 from dfmr_dask.experiments.populations import population, write_gaussians
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
-from dfmr_dask.run import stages
+from dfmr_dask.run import agreement, partition, stages
 from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.events import Event
 from dfmr_dask.run.ledger import Ledger
@@ -209,8 +213,8 @@ def test_a_single_partition_is_an_ordinary_fit() -> None:
 def test_many_partitions_propose_in_part_and_large_stores_are_scored_in_samples(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stages, "MOST_VOTERS", 20)
-    monkeypatch.setattr(stages, "MOST_PROPOSERS", 8)
+    monkeypatch.setattr(agreement, "MOST_VOTERS", 20)
+    monkeypatch.setattr(agreement, "MOST_PROPOSERS", 8)
     monkeypatch.setattr(stages, "SMALL_STORE", 0)
     x, _ = TRUTH.sample(12_000, np.random.default_rng(4))
     events: list[Event] = []
@@ -238,3 +242,91 @@ def test_messages_are_written_as_they_arrive(store: Path, tmp_path: Path) -> Non
         assert message.mixture is not None
         assert stored.mixture is not None
         assert same_bits(message.mixture, stored.mixture)
+
+
+def saying(**lies: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """Stand-ins for what runs in tasks, in which some partitions lie."""
+    plain = {name: getattr(partition, name) for name in lies}
+
+    def wrapped(name: str) -> Callable[..., Any]:
+        return lambda i, *args: lies[name](i, plain[name](i, *args))
+
+    return {name: wrapped(name) for name in lies}
+
+
+def test_messages_are_not_believed_about_who_they_are(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lie(i: int, message: Message) -> Any:
+        if i == 3:
+            return replace(message, partition=4)
+        if i == 5:
+            return replace(message, mixture=population(2, 2))
+        return None if i == 6 else message
+
+    monkeypatch.setattr(partition, "fit", saying(fit=lie)["fit"])
+    ledger = Ledger.create(tmp_path / "run", {})
+    result = fit(open_source(store), settings(), InProcess(), ledger=ledger)
+    assert sorted(result.verdict.failed) == [3, 5, 6]
+    assert "another family, order" in result.verdict.failed[5]
+    assert 4 in result.verdict.kept
+    assert [m.status for m in ledger.messages()].count("failed") == 3
+
+
+def test_pilots_and_scores_of_another_kind_are_not_counted(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pilot(i: int, plain: Any) -> Any:
+        others = [population(9, 2), population(3, 3), population(3, 2, seed=9)]
+        params = {**plain.params, "means": np.full((3, 2), 1e50)}
+        return [*others, Mixture(FULL, plain.weights, params)][i] if i < 4 else plain
+
+    def scored(i: int, plain: Any) -> Any:
+        return replace(plain, values=plain.values[:2]) if i == 7 else plain
+
+    for name, stand_in in saying(propose=pilot, score=scored).items():
+        monkeypatch.setattr(partition, name, stand_in)
+    result = fit(open_source(store), settings(), InProcess())
+    assert result.mixture.n_components == 3
+    assert error(result.mixture, TRUTH) < 0.3
+    assert len(result.verdict.kept) >= 14
+
+
+def test_partitions_too_small_to_score_on_are_told() -> None:
+    x = np.random.default_rng(5).normal(size=(72, 2))
+    source = open_source(x, n_partitions=12)
+    with pytest.raises(TooFewMessages, match="Make partitions larger"):
+        fit(source, settings(n_components=2), InProcess())
+
+
+def test_a_comparison_that_fails_is_a_note(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise np.linalg.LinAlgError("not positive definite")
+
+    monkeypatch.setitem(AGGREGATORS, "vanilla", broken)  # type: ignore[arg-type]
+    result = fit(open_source(store), settings(compare=("vanilla", "coat")), InProcess())
+    assert list(result.compared) == ["coat"]
+    assert "vanilla could not merge the messages" in result.notes[0]
+    with pytest.raises(AggregationFailed, match="vanilla could not merge"):
+        fit(open_source(store), settings(aggregator="vanilla"), InProcess())
+
+
+class Killing:
+    """A reader that kills the worker that calls it."""
+
+    def __call__(self) -> Any:
+        os._exit(1)
+
+
+def test_a_partition_that_kills_its_workers_costs_itself_only(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_source(store)
+    plain = Source.rows
+    monkeypatch.setattr(Source, "rows", lambda self, i: Killing() if i == 7 else plain(self, i))
+    with open_tasks(in_memory=False, n_workers=2) as tasks:
+        result = fit(source, settings(), tasks)
+    assert 7 in result.verdict.failed
+    assert "KilledWorker" in result.verdict.failed[7]
+    assert len(result.verdict.failed) <= 3  # neighbors that were on the dying worker three times
+    assert len(result.verdict.kept) >= 12
