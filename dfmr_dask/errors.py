@@ -47,5 +47,9 @@ class WorkersDiffer(DfmrError, RuntimeError):
     """Dask workers that lack the package or hold another version of it."""
 
 
+class ClusterFailed(DfmrError, RuntimeError):
+    """A local cluster whose processes do not start."""
+
+
 class UncertifiedWarning(UserWarning):
     """The majority assumption could not be checked, or the filter found a reason to doubt it."""

@@ -101,7 +101,8 @@ def _propose(
     }
     if not valid:
         raise TooFewMessages(
-            f"none of {len(answers)} partitions could propose a start. {_reasons(answers)}"
+            f"none of {len(answers)} partitions could propose a start. {_reasons(answers)}. A "
+            "feature that does not vary can be left out (features=), and partitions can be larger"
         )
     return {i: handles[i] for i in valid}, valid
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import current_process
 
 from distributed import Client, LocalCluster, get_client
 
-from dfmr_dask.errors import WorkersDiffer
+from dfmr_dask.errors import ClusterFailed, WorkersDiffer
 from dfmr_dask.run.tasks import InProcess, OnCluster, Tasks
 
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
+
+
+Say = Callable[[str], None]
+
+MAIN_GUARD = (
+    "processes of a local cluster start by importing the main script. Put what it does under "
+    "`if __name__ == '__main__':`, or start a dask.distributed.Client there first"
+)
+
+
+def silent(text: str) -> None:
+    """Say nothing."""
 
 
 @contextmanager
@@ -23,6 +37,7 @@ def open_tasks(
     address: str | None = None,
     n_workers: int | None = None,
     memory_limit: str | None = None,
+    say: Say = silent,
 ) -> Iterator[Tasks]:
     """Choose where a run's tasks run.
 
@@ -36,6 +51,8 @@ def open_tasks(
         Processes of a local cluster, one thread each; one a core unless given.
     memory_limit : str, optional
         Memory of each of them, as Dask writes it (``"2 GiB"``).
+    say : callable
+        Told where the dashboard is.
 
     Yields
     ------
@@ -45,12 +62,16 @@ def open_tasks(
     ------
     WorkersDiffer
         When workers lack the package or hold another version.
+    ClusterFailed
+        When a local cluster does not start.
     """
     if in_memory:
         yield InProcess()
         return
     with _client(address, n_workers, memory_limit) as client:
         check_workers(client)
+        if client.dashboard_link:
+            say(f"dashboard: {client.dashboard_link}")
         yield OnCluster(client)
 
 
@@ -74,18 +95,32 @@ def _client(
 
 
 def local_cluster(n_workers: int | None = None, memory_limit: str | None = None) -> LocalCluster:
-    """Start processes with one thread each; dashboard and scheduler on the loopback only."""
+    """Start processes with one thread each; dashboard and scheduler on the loopback only.
+
+    Raises
+    ------
+    ClusterFailed
+        When its processes do not start, mostly since the main script has no main guard.
+    """
+    if getattr(current_process(), "_inheriting", False):  # a worker that imports the main script
+        sys.exit(f"dfmr_dask: {MAIN_GUARD}")
+    options = {} if memory_limit is None else {"memory_limit": memory_limit}
     with warnings.catch_warnings():
         # the port may be taken by another run: any free one will do, and its link is printed
-        warnings.filterwarnings("ignore", message="Port .* is already in use")
-        return LocalCluster(
-            n_workers=n_workers or os.cpu_count() or 1,
-            threads_per_worker=1,
-            processes=True,
-            host=LOOPBACK,
-            dashboard_address=f"{LOOPBACK}:{DASHBOARD_PORT}",
-            **({} if memory_limit is None else {"memory_limit": memory_limit}),
-        )
+        warnings.filterwarnings("ignore", message="(?s)Port .* is already in use")
+        try:
+            return LocalCluster(
+                n_workers=n_workers or os.cpu_count() or 1,
+                threads_per_worker=1,
+                processes=True,
+                host=LOOPBACK,
+                dashboard_address=f"{LOOPBACK}:{DASHBOARD_PORT}",
+                **options,
+            )
+        except RuntimeError as error:
+            raise ClusterFailed(
+                f"the local cluster did not start ({error}): {MAIN_GUARD}"
+            ) from None
 
 
 def check_workers(client: Client) -> None:

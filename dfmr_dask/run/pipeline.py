@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import DegenerateRows, InvalidSource
+from dfmr_dask.message import Message
 from dfmr_dask.run.agreement import agree_on_start
 from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, ignore
@@ -90,9 +92,27 @@ def fit(
         dict(zip(compared, scores[1:], strict=True)),
         seconds,
         context.byzantine,
-        (*source.plan.notes, *notes),
+        (*source.plan.notes, *notes, *notes_on(settings, messages, aggregation.verdict)),
         chosen,
     )
+
+
+def notes_on(settings: Settings, messages: Sequence[Message], verdict: Verdict) -> Iterator[str]:
+    """Say what users should know of the fits that were merged."""
+    kept = [message for message in messages if message.partition in set(verdict.kept)]
+    slow = sum(not message.converged for message in kept)
+    if slow:
+        yield (
+            f"EM did not converge in {slow} of {len(kept)} kept partitions within max_iter = "
+            f"{settings.max_iter} iterations; allow more, or a larger tol"
+        )
+    parameters = max((m.mixture.n_parameters for m in kept if m.mixture is not None), default=0)
+    scarce = sum(message.rows < parameters for message in kept)
+    if scarce:
+        yield (
+            f"{scarce} of {len(kept)} kept partitions have fewer rows than the {parameters} free "
+            "parameters of the model; make partitions larger, or ask for fewer components"
+        )
 
 
 def check_sizes(source: Source, settings: Settings) -> None:

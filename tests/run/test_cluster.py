@@ -103,3 +103,24 @@ def test_handles_and_shared_values_are_resolved(client: Client, where: str) -> N
     three = tasks.submit("fit", (0,), add, 1, 2)
     total = tasks.submit("fit", (1,), add, three, tasks.share(4))
     assert dict(tasks.results({5: total})) == {5: 7}
+
+
+def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path: Path) -> None:
+    script = tmp_path / "plain.py"
+    script.write_text(
+        "from dfmr_dask.run.cluster import open_tasks\n"
+        "with open_tasks(in_memory=False, n_workers=1):\n    pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode != 0
+    assert "ClusterFailed" in done.stderr.splitlines()[-1]
+    assert "if __name__ == '__main__':" in done.stderr.splitlines()[-1]
+
+
+def test_the_dashboard_is_told(client: Client) -> None:
+    told: list[str] = []
+    with client.as_current(), open_tasks(in_memory=False, say=told.append):
+        pass
+    assert told == [f"dashboard: {client.dashboard_link}"]

@@ -330,3 +330,14 @@ def test_a_partition_that_kills_its_workers_costs_itself_only(
     assert "KilledWorker" in result.verdict.failed[7]
     assert len(result.verdict.failed) <= 3  # neighbors that were on the dying worker three times
     assert len(result.verdict.kept) >= 12
+
+
+def test_fits_that_did_not_converge_and_scarce_rows_are_noted() -> None:
+    x, _ = TRUTH.sample(1200, np.random.default_rng(6))
+    source = open_source(x, n_partitions=10)
+    result = fit(source, settings(max_iter=1), InProcess())
+    kept = len(result.verdict.kept)
+    assert f"EM did not converge in {kept} of {kept} kept partitions" in result.notes[0]
+    source = open_source(x[:150], n_partitions=10)
+    result = fit(source, settings(n_components=3), InProcess())
+    assert "fewer rows than the 17 free parameters" in result.notes[-1]
