@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -393,10 +394,125 @@ def test_other_features_are_refused(on_grid: Any, model: GaussianMixture, grid: 
     path, ours = on_grid
     with pytest.raises(InvalidSource, match=r"'oxygen'\] not among"):
         ours.predict(open_source(path, features=["salt", "temp"]))
-    with pytest.raises(InvalidSource, match="the mixture has 3"):
-        ours.predict(grid[["temp", "salt"]])
+    for other in (grid[["temp", "salt"]], grid.rename(oxygen="nitrate")):
+        with pytest.raises(InvalidSource, match=r"'oxygen'\] not among"):
+            ours.predict(other)
     with pytest.raises(ValueError, match="feature names"):
         model.predict(pd.DataFrame(rows(), columns=["a", "b", "d"]))
+
+
+def named_alike(x: np.ndarray[Any, Any], names: str, path: Path) -> dict[str, Any]:
+    """The rows with columns of these names, as everything that can be opened."""
+    frame = xr.DataArray(x, dims=("row", "band"), coords={"band": list(names)}, name="pixels")
+    variables = frame.to_dataset("band")
+    frame.to_zarr(path / f"one-{names}.zarr")
+    variables.to_zarr(path / f"many-{names}.zarr")
+    return {
+        "array": frame,
+        "dask": frame.chunk(row=100),
+        "dataset": variables,
+        "one variable": frame.to_dataset(),
+        "path": path / f"one-{names}.zarr",
+        "path of variables": path / f"many-{names}.zarr",
+        "group": zarr.open_group(path / f"one-{names}.zarr", mode="r"),
+        "source": open_source(frame),
+        "source of a table": open_source(x, features=list(names)),
+        "turned": frame.transpose(),
+    }
+
+
+def test_features_are_matched_by_name_wherever_there_are_names(
+    model: GaussianMixture, tmp_path: Path
+) -> None:
+    x = rows()
+    expected = model.predict(pd.DataFrame(x, columns=list("abc")))
+    for kind, data in named_alike(x[:, [2, 0, 1]], "cab", tmp_path).items():
+        assert np.array_equal(np.asarray(model.predict(data)), expected), kind
+    others = named_alike(x, "abn", tmp_path)
+    del others["turned"]  # by the names nobody can tell which dimension holds the features
+    for kind, data in others.items():
+        with pytest.raises(InvalidSource, match=r"fitted on \['a', 'b', 'c'\]; \['c'\] not am"):
+            model.predict(data)
+            pytest.fail(kind)
+    twice = xr.DataArray(x, dims=("row", "band"), coords={"band": list("abb")})
+    with pytest.raises(InvalidSource, match="not once"):
+        model.predict(twice)
+
+
+def test_only_data_without_names_are_matched_by_position(
+    model: GaussianMixture, tmp_path: Path
+) -> None:
+    x = rows()
+    expected = model.predict(pd.DataFrame(x, columns=list("abc")))
+    array = zarr.create_array(tmp_path / "x.zarr", shape=(600, 3), chunks=(200, 3), dtype="f8")
+    array[:] = x
+    bare = xr.DataArray(x, dims=("row", "band"))
+    for data in (bare, bare.chunk(row=50), array, tmp_path / "x.zarr", open_source(bare)):
+        assert np.array_equal(np.asarray(model.predict(data)), expected)
+    with pytest.raises(InvalidSource, match="2 features; the mixture has 3"):
+        model.predict(bare[:, :2])
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_grid_beside_the_rows_of_the_fit(client: Any, tmp_path: Path, named: bool) -> None:
+    x = rows()
+    band = {"channel": ["red", "green", "blue"]} if named else {}
+    table = xr.Dataset({"row_values": (("row", "channel"), x)}, coords=band).chunk(row=200)
+    grid = xr.Dataset({"color": (("y", "x", "channel"), x.reshape(20, 30, 3))}, coords=band)
+    table.to_zarr(tmp_path / "s.zarr", group="rows", consolidated=False)
+    grid.to_zarr(tmp_path / "s.zarr", group="photograph", mode="a", consolidated=False)
+    source = open_source(tmp_path / "s.zarr", group="rows", features="channel")
+    ours = GaussianMixture(2, random_state=0).fit(source)
+    expected = ours.predict(grid).values
+    stored = tmp_path / "s.zarr" / "photograph"
+    opened = xr.open_zarr(stored, consolidated=False)
+    turned = opened["color"].transpose("channel", "x", "y")
+    for data in (stored, os.fspath(stored), zarr.open_group(stored, mode="r"), opened):
+        assert ours.predict(data).dims == ("y", "x")
+        assert np.array_equal(ours.predict(data).values, expected)
+    assert np.array_equal(ours.predict(turned).values, expected.T)
+    assert np.array_equal(expected.ravel(), ours.predict(source).values)
+
+
+class Warned(logging.Handler):
+    """Remembers what was logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+@pytest.mark.parametrize("kind", ["array", "dataarray", "dataset", "frame"])
+def test_the_scheduler_has_nothing_to_say_about_dask_input(client: Any, kind: str) -> None:
+    x = rows(1200)
+    array = xr.DataArray(x, dims=("row", "band"), coords={"band": list("abc")}).chunk(row=200)
+    data = {
+        "array": array.data,
+        "dataarray": array,
+        "dataset": array.to_dataset("band"),
+        "frame": dd.from_pandas(pd.DataFrame(x, columns=list("abc")), npartitions=6),
+    }[kind]
+    heard, log = Warned(), logging.getLogger("distributed.scheduler")
+    log.addHandler(heard)
+    try:
+        for _ in range(2):
+            GaussianMixture(2, random_state=0).fit(data)
+    finally:
+        log.removeHandler(heard)
+    assert not heard.texts
+
+
+def test_what_is_in_memory_needs_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dfmr_dask.run.cluster._client", refuse)
+    array = xr.DataArray(rows(), dims=("row", "band"))
+    stored = zarr.create_array(store={}, shape=(600, 3), chunks=(200, 3), dtype="f8")
+    stored[:] = rows()
+    for data in (array, array.to_dataset("band"), stored):
+        ours = GaussianMixture(2, random_state=0, means_init=CENTERS).fit(data)
+        assert ours.partitions_.sizes["partition"] == (3 if data is stored else 1)
 
 
 def test_a_mixture_written_by_others_loads_as_an_estimator(

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from dfmr_dask import __version__
-from dfmr_dask.command.config import RunConfig, read_config
 from dfmr_dask.errors import DfmrError, InvalidConfiguration, RunFolderExists
+
+if TYPE_CHECKING:
+    from dfmr_dask.command.schema import RunConfig
 
 FAILED, MISUNDERSTOOD, INTERRUPTED = 1, 2, 130
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -52,31 +55,52 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 
 def _code(args: Sequence[str] | None) -> int:
+    given = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in given  # before the command or after it
     try:
-        code = commands.main(args, prog_name="dfmr", standalone_mode=False)
+        words = [word for word in given if word != "--debug"]
+        code = commands.main(words, prog_name="dfmr", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return _told(
-            "interrupted; a run that was cut short counts as unfinished. Start it again with "
-            "--overwrite.",
-            INTERRUPTED,
-        )
-    except (InvalidConfiguration, RunFolderExists) as error:
-        return _told(str(error), MISUNDERSTOOD)
-    except (DfmrError, OSError) as error:
-        return _told(str(error) or type(error).__name__, FAILED)
+    except Exception as error:
+        if debug:
+            click.echo(_safe("".join(traceback.format_exception(error))), err=True)
+        told, code = _answer(error)
+        click.echo(_safe(" ".join([f"dfmr: {told}", *_notes(error)])), err=True)
+        return code
 
 
-def _told(text: str, code: int) -> int:
-    click.echo(f"dfmr: {text}", err=True)
-    return code
+def _answer(error: Exception) -> tuple[str, int]:
+    """Return what is said about an error, and the exit code."""
+    if isinstance(error, click.Abort):
+        left = "." if _notes(error) else "; nothing half done was left."
+        return f"interrupted{left}", INTERRUPTED
+    if isinstance(error, InvalidConfiguration | RunFolderExists):
+        return str(error), MISUNDERSTOOD
+    name = type(error).__name__
+    if isinstance(error, DfmrError | OSError):
+        return str(error) or name, FAILED
+    again = "run again with --debug for the traceback"
+    return f"internal error: {name}: {error}; {again}", FAILED
+
+
+def _notes(error: BaseException) -> list[str]:
+    """Return what is said of the folder of a run that was cut short."""
+    interrupt = isinstance(error, click.Abort) and error.__cause__  # click's name for Ctrl-C
+    return list(getattr(interrupt or error, "__notes__", []))
+
+
+def _safe(text: str) -> str:
+    from dfmr_dask.data.opening import without_secrets  # noqa: PLC0415
+
+    return without_secrets(text)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dfmr")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks of errors.")
 def commands() -> None:
     """Fit finite mixtures to Zarr stores, right while almost half of the pieces are bad."""
 
@@ -89,6 +113,7 @@ def commands() -> None:
 def run(config: Path, overrides: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
     """Do all that CONFIG asks for: fit, aggregate, label, draw."""
     from dfmr_dask.command import jobs  # noqa: PLC0415  (seconds to import; --help needs none of it)
+    from dfmr_dask.command.config import read_config  # noqa: PLC0415
     from dfmr_dask.show.progress import progress  # noqa: PLC0415
 
     settings = read_config(config, overrides)
@@ -103,7 +128,8 @@ def run(config: Path, overrides: tuple[str, ...], overwrite: bool, as_json: bool
 @json_option
 def plan(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show what CONFIG would read, and the memory it takes; nothing is computed."""
-    from dfmr_dask.command.inputs import opened  # noqa: PLC0415
+    from dfmr_dask.command.config import read_config  # noqa: PLC0415
+    from dfmr_dask.command.preparation import opened  # noqa: PLC0415
     from dfmr_dask.show.reading import plan_summary, plan_text  # noqa: PLC0415
 
     settings = read_config(config, overrides)
@@ -117,7 +143,8 @@ def plan(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 @overrides_option
 def simulate(config: Path, overrides: tuple[str, ...]) -> None:
     """Write the seeded synthetic store that CONFIG describes, with its truth beside it."""
-    from dfmr_dask.command.inputs import make_store  # noqa: PLC0415
+    from dfmr_dask.command.config import read_config  # noqa: PLC0415
+    from dfmr_dask.command.preparation import make_store, truth_of  # noqa: PLC0415
     from dfmr_dask.run.events import Event  # noqa: PLC0415
     from dfmr_dask.show.progress import progress  # noqa: PLC0415
 
@@ -125,12 +152,15 @@ def simulate(config: Path, overrides: tuple[str, ...]) -> None:
     with progress() as emit:
         new = make_store(settings, lambda done, total: emit(Event("simulate", done, total)))
     click.echo(f"{settings.source.path} {'is written' if new else 'is there already'}")
+    truth = truth_of(settings)
+    if truth is not None and truth.is_file():
+        click.echo(f"{truth} holds the true mixture")
 
 
 @commands.command()
 @run_argument
 @click.option("--aggregator", help="dfmr, vanilla, coat, trim or oracle.")
-@click.option("--method", help="blocks or paper.")
+@click.option("--method", help="blocks or paper, each with gates and rho of its own.")
 @click.option("--weights", help="shared or free.")
 @click.option("--gate", "gates", multiple=True, help="blocks, ctd, fisher or l2; may be repeated.")
 @click.option("--rho", type=float, help="Cut at so many radii of the ball around the center.")
@@ -162,14 +192,30 @@ def aggregate(
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--group", help="Group in the store.")
 @click.option("--features", multiple=True, help="A variable, or the dimension; may be repeated.")
+@click.option(
+    "--storage-option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="For the store, as in --storage-option anon=true; may be repeated. Runs keep none.",
+)
 def predict(
-    run: Path, source: str, out: Path, group: str | None, features: tuple[str, ...]
+    run: Path,
+    source: str,
+    out: Path,
+    group: str | None,
+    features: tuple[str, ...],
+    options: tuple[str, ...],
 ) -> None:
     """Label the rows of SOURCE with the model of RUN, into the Zarr group OUT."""
     from dfmr_dask.command import finished  # noqa: PLC0415
+    from dfmr_dask.command.config import pairs  # noqa: PLC0415
 
     chosen = features[0] if len(features) == 1 else features or None
-    finished.predict(run, source, out, group=group, features=chosen, say=_aside)
+    given = pairs(options, "--storage-option")
+    finished.predict(
+        run, source, out, group=group, features=chosen, storage_options=given, say=_aside
+    )
     click.echo(str(out))
 
 
@@ -185,7 +231,7 @@ def show(run: Path, as_json: bool) -> None:
 
 def _show(summary: Mapping[str, Any], as_json: bool) -> None:
     from dfmr_dask.data.files import plain  # noqa: PLC0415
-    from dfmr_dask.show.summary import summary_text  # noqa: PLC0415
+    from dfmr_dask.show.report import summary_text  # noqa: PLC0415
 
     click.echo(json.dumps(plain(summary)) if as_json else summary_text(summary))
 

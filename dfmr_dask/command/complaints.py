@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError, PydanticKnownError
 
+from dfmr_dask.run.record import HIDDEN, SECRETS, without_credentials
+
+LONGEST = 200  # characters of a value that are shown
+WHOLE = "configuration"
+TAGS = ("union_tag_not_found", "union_tag_invalid")
 WORDS = {
     "a valid string": "a text",
     "a valid integer": "a whole number",
@@ -17,6 +22,32 @@ WORDS = {
     "a valid boolean": "true or false",
     "a valid tuple": "a list",
 }
+
+
+def not_among(allowed: Sequence[str]) -> PydanticKnownError:
+    """Return the error of a value that is none of the names allowed."""
+    names = " or ".join(filter(None, [", ".join(map(repr, allowed[:-1])), repr(allowed[-1])]))
+    return PydanticKnownError("literal_error", {"expected": names})
+
+
+def unfitting(
+    key: str, came: Any, wanted: str, beside: Mapping[str, Any] | None = None
+) -> PydanticCustomError:
+    """Return the error of a value that does not fit another value of its section.
+
+    Parameters
+    ----------
+    key : str
+        Of the value, seen from the section that is validated.
+    came : object
+    wanted : str
+    beside : mapping, optional
+        The values that it does not fit.
+    """
+    told = "".join(f", with {name}: {value}" for name, value in (beside or {}).items())
+    shown = "nothing" if came is None else _came(key, came)
+    values = {"key": key, "came": shown + told, "wanted": wanted}
+    return PydanticCustomError("unfitting", "{wanted}", values)
 
 
 def complaints(schema: type[BaseModel], errors: Sequence[ErrorDetails]) -> list[str]:
@@ -51,8 +82,14 @@ def complaints(schema: type[BaseModel], errors: Sequence[ErrorDetails]) -> list[
         name, section = _place(schema, error)
         if error["type"] == "extra_forbidden":
             unknown.append(f"{name}: unknown key; {_meant(name.rpartition('.')[2], section)}")
+        elif error["type"] == "unfitting":
+            found = error["ctx"]
+            name = found["key"] if name == WHOLE else f"{name}.{found['key']}"
+            came[name], wanted[name] = found["came"], [found["wanted"]]
         else:
-            came[name] = "nothing" if error["type"] == "missing" else repr(error["input"])
+            missing = error["type"] in ("missing", "union_tag_not_found")
+            name, value = _tag(name, error) if error["type"] in TAGS else (name, error["input"])
+            came[name] = "nothing" if missing else _came(name, value)
             wanted.setdefault(name, []).append(_wanted(error))
     return unknown + [
         f"{name}: came {came[name]}; wanted {' or '.join(wanted[name])}" for name in came
@@ -76,7 +113,7 @@ def _place(schema: type[BaseModel], error: ErrorDetails) -> tuple[str, type[Base
             keys.append(str(step))
         else:
             sections = [s for s in sections if str(step) in _kinds(s)] or sections
-    return ".".join(keys) or "configuration", sections[0] if sections else schema
+    return ".".join(keys) or WHOLE, sections[0] if sections else schema
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -93,6 +130,22 @@ def _kinds(section: type[BaseModel]) -> tuple[Any, ...]:
     return get_args(kind.annotation) if kind else ()
 
 
+def _tag(name: str, error: ErrorDetails) -> tuple[str, Any]:
+    """Return the key that tells the sections of a union apart, and its value."""
+    found = error["input"]
+    return f"{name}.kind", found.get("kind") if isinstance(found, Mapping) else found
+
+
+def _came(name: str, value: Any) -> str:
+    """Show a value, but no credentials."""
+    if SECRETS in name.split("."):
+        return HIDDEN
+    if isinstance(value, BaseModel):
+        value = value.model_dump(exclude_defaults=True)
+    text = repr(without_credentials(value))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
 def _meant(key: str, section: type[BaseModel]) -> str:
     allowed = ", ".join(section.model_fields)
     close = difflib.get_close_matches(key, section.model_fields, n=1)
@@ -102,8 +155,8 @@ def _meant(key: str, section: type[BaseModel]) -> str:
 def _wanted(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return "a value, since there is no default"
-    if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
-        return f"the key kind{_allowed_tags(error)}"
+    if error["type"] in TAGS:
+        return _allowed_tags(error)
     if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return "keys with values"
     text = re.sub(r"^(Input should be|Value error,)\s*", "", error["msg"])
@@ -114,4 +167,4 @@ def _wanted(error: ErrorDetails) -> str:
 
 def _allowed_tags(error: ErrorDetails) -> str:
     tags = error.get("ctx", {}).get("expected_tags")
-    return f" to be one of {tags}" if tags else ", which tells what the others mean"
+    return f"one of {tags}" if tags else "what tells the meaning of the other keys"

@@ -7,17 +7,18 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from dfmr_dask.aggregate.aggregators import Aggregation, aggregate
-from dfmr_dask.command.config import RunConfig, configuration
-from dfmr_dask.command.inputs import fit_settings
+from dfmr_dask.command.config import configuration
 from dfmr_dask.command.jobs import Say, silent, tasks_for
 from dfmr_dask.command.outputs import write_labels
+from dfmr_dask.command.preparation import fit_settings, opened
+from dfmr_dask.command.schema import RunConfig, SourceSection
 from dfmr_dask.data.files import read_facts, write_bytes, write_json, write_mixture
-from dfmr_dask.data.source import Source, open_source
+from dfmr_dask.data.source import Source
+from dfmr_dask.data.stores import appearing_whole
 from dfmr_dask.errors import InvalidConfiguration, InvalidSource, RunFolderExists
-from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.ledger import SUMMARY, Ledger
+from dfmr_dask.run.places import check_place
 from dfmr_dask.run.results import Result, verdict_table
 from dfmr_dask.show.summary import Summary, summarize
 
@@ -37,7 +38,8 @@ def aggregate_again(
     folder : Path
         Of the run; the outcome goes to ``aggregates/<name>`` in it.
     changes : mapping
-        Keys of the section ``aggregate`` that differ from those of the run.
+        Keys of the section ``aggregate`` that differ from those of the run. With another method,
+        ``gates`` and ``rho`` are that method's own unless they are given.
     keep, drop : collections of int
         Partitions forced in or out.
     name : str, optional
@@ -54,7 +56,7 @@ def aggregate_again(
     """
     ledger = Ledger.open(folder)
     about, before, messages = ledger.description(), ledger.summary(), ledger.messages()
-    section = {**about["settings"]["aggregate"], **changes, "compare": []}
+    section = _changed(about["settings"]["aggregate"], changes)
     config = configuration({**about["settings"], "aggregate": section})
     out = _new_folder(
         folder / "aggregates", name or f"{config.aggregate.aggregator}-{config.aggregate.method}"
@@ -83,6 +85,7 @@ def predict(
     *,
     group: str | None = None,
     features: str | tuple[str, ...] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     say: Say = silent,
 ) -> Source:
     """Label every row of a store with the model of a finished run, into a Zarr group.
@@ -99,6 +102,8 @@ def predict(
         Group in the store.
     features : str or tuple of str, optional
         By default what the configuration of the run said.
+    storage_options : mapping, optional
+        Of the store; those of the run were not written down.
 
     Raises
     ------
@@ -106,21 +111,50 @@ def predict(
         When the folder holds no finished run.
     InvalidSource
         When the store cannot be opened, has other features, or ``out`` is there already.
+    InvalidConfiguration
+        When group or features do not fit the store.
+    OSError
+        When nothing can be written at ``out``.
     """
     if out.exists():  # said before a cluster is started
         raise InvalidSource(f"{out} is there already; remove it, or choose another path")
+    check_place(out)
     ledger = Ledger.open(folder)
-    about, wanted = ledger.description(), tuple(ledger.summary()["features"])
-    chosen = features or about["settings"]["source"]["features"]
-    source = open_source(data, group=group, features=chosen)
+    wanted = tuple(ledger.summary()["features"])
+    config = configuration(ledger.description()["settings"])
+    chosen = config.source.features if features is None else features
+    options = dict(storage_options or {}) or None
+    section = SourceSection(path=data, group=group, features=chosen, storage_options=options)
+    source = _opened_again(section, config)
     if source.features != wanted:
         raise InvalidSource(
             f"{source.location} has features {source.features}; the model has {wanted}. Name the "
             "same ones, in the same order, with --features"
         )
-    with tasks_for(configuration(about["settings"]), source, say):
+    with tasks_for(config, source, say):
         write_labels(out, ledger.model(), source)
     return source
+
+
+def _changed(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay changes over the section of a run; what a method is tuned by does not fit another."""
+    other = changes.get("method", before["method"]) != before["method"]
+    tuning: dict[str, Any] = {"gates": None, "rho": None} if other else {}
+    return {**before, **tuning, **changes, "compare": []}
+
+
+def _opened_again(section: SourceSection, config: RunConfig) -> Source:
+    """Open a store for labels; the run's own may need what was not written down."""
+    try:
+        return opened(section, config.run.seed, "SOURCE")
+    except InvalidSource as error:
+        names = config.source.storage_options
+        if section.storage_options or not names:
+            raise
+        raise InvalidSource(
+            f"{error}. The run had storage options ({', '.join(names)}), which are not written "
+            "down: give them again with --storage-option KEY=VALUE"
+        ) from error
 
 
 def _new_folder(parent: Path, name: str) -> Path:
@@ -152,22 +186,21 @@ def _only_aggregated(found: Aggregation, ledger: Ledger, byzantine: Collection[i
 def _aggregate_written(
     out: Path, before: Mapping[str, Any], config: RunConfig, ledger: Ledger, result: Result
 ) -> Summary:
-    facts = {key: before[key] for key in ("source", "features", "plan", "partitions")}
-    stored = xr.open_zarr(ledger.folder / "partitions.zarr", chunks=None, consolidated=False)
-    locations = [str(text) for text in stored["location"].values]
+    """Write an aggregate, whose folder appears when it is whole."""
+    locations = [str(text) for text in ledger.partitions()["location"].values]
     table = verdict_table(locations, result.messages, result.verdict)
-    names = {"model": "model.npz", "partitions_csv": "partitions.csv", "summary": "summary.json"}
-    files = {key: str(out / name) for key, name in names.items()}
-    out.mkdir(parents=True)
-    write_mixture(out / "model.npz", result.mixture, **read_facts(ledger.folder / "model.npz"))
-    write_bytes(out / "partitions.csv", table.to_dataframe().to_csv().encode())
+    names = {"model": "model.npz", "partitions_csv": "partitions.csv", "summary": SUMMARY}
     summary = summarize(
-        facts,
+        {key: before[key] for key in ("source", "features", "plan", "partitions")},
         result,
-        aggregator=config.aggregate.aggregator,
-        method=config.aggregate.method,
+        fit_settings(config),
         seconds={},
-        files=files,
+        files={key: str(out / name) for key, name in names.items()},
     )
-    write_json(out / "summary.json", summary)
+    facts = read_facts(ledger.folder / names["model"])
+    with appearing_whole(out) as partial:
+        partial.mkdir()
+        write_mixture(partial / names["model"], result.mixture, **facts)
+        write_bytes(partial / names["partitions_csv"], table.to_dataframe().to_csv().encode())
+        write_json(partial / names["summary"], summary)
     return summary

@@ -13,13 +13,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
+from numpy.typing import NDArray
 
 from dfmr_dask.data.backends import (
     FrameBackend,
     GridBackend,
     Opened,
     RowsBackend,
+    content_hash,
     from_dask,
+    from_memory,
     from_store,
 )
 from dfmr_dask.data.cost import Cost
@@ -30,6 +33,7 @@ from dfmr_dask.data.features import (
     common_dtype,
     feature_axis,
     listed,
+    numbered,
 )
 from dfmr_dask.data.grid import Axis, irregular, regular
 from dfmr_dask.data.readers import Layout, frame_rows, native
@@ -39,8 +43,10 @@ NO_INTEGRITY = "no integrity check, no resume: dask blocks"
 CF = ("_FillValue", "missing_value", "scale_factor", "add_offset")
 
 
-def opened_zarr(array: zarr.Array[Any], features: Wanted, location: str) -> Opened:
-    """Open a Zarr array of rows and features."""
+def opened_zarr(
+    array: zarr.Array[Any], features: Wanted, location: str, in_memory: bool = False
+) -> Opened:
+    """Open a Zarr array of rows and features; one in this process's memory is loaded as it is."""
     names = dimension_names(array)
     dims = names or tuple(f"dim_{i}" for i in range(array.ndim))
     axis = feature_axis(features, dims, bool(names), f"the Zarr array {location}")
@@ -49,21 +55,24 @@ def opened_zarr(array: zarr.Array[Any], features: Wanted, location: str) -> Open
     shards = array.shards or array.chunks
     n_features = 1 if axis is None else array.shape[axis]
     units = regular([array.shape[i] for i in order], [array.chunks[i] for i in order])
-    layout = Layout((array,), (order,), n_features, dtype, units)
+    values: Any = np.asarray(array[...]) if in_memory else array
+    layout = Layout((values,), (order,), n_features, dtype, units)
     sample_dims = tuple(dims[i] for i in order) if names or len(order) > 1 else ("row",)
     known = _names(features, n_features, axis, dims)
-    view = partial(_zarr_view, array, order, sample_dims, known, shards)
+    told = partial(_loaded_identity, values) if in_memory else partial(_zarr_identity, array)
+    view = partial(_zarr_view, values, order, sample_dims, known, shards)
     return Opened(
         features=known,
         sample_dims=sample_dims,
         dtype=dtype,
         grid=regular([array.shape[i] for i in order], [shards[i] for i in order]),
-        units=units,
         cost=Cost.of_one(units, layout.row_bytes),
         location=location,
-        backend=GridBackend(layout, from_store, view, partial(_zarr_identity, array)),
-        feature_units=_one_unit(array.attrs.get("units"), known),
+        backend=GridBackend(layout, from_memory if in_memory else from_store, view, told),
+        feature_units=one_unit(array.attrs.get("units"), known),
         notes=_cf_notes(array),
+        in_memory=in_memory,
+        named=not numbered(known),
     )
 
 
@@ -74,7 +83,8 @@ def _names(
     return column_names(None if names_axis else features, n_features)
 
 
-def _one_unit(unit: Any, features: tuple[str, ...]) -> dict[str, str]:
+def one_unit(unit: Any, features: tuple[str, ...]) -> dict[str, str]:
+    """Return the unit of each feature, where one is told for all."""
     return dict.fromkeys(features, unit) if isinstance(unit, str) else {}
 
 
@@ -93,7 +103,7 @@ def dimension_names(array: zarr.Array[Any]) -> tuple[str, ...]:
 
 
 def _zarr_view(
-    array: zarr.Array[Any],
+    array: Any,
     order: tuple[int, ...],
     sample_dims: tuple[str, ...],
     features: tuple[str, ...],
@@ -124,6 +134,10 @@ def _zarr_identity(array: zarr.Array[Any]) -> dict[str, Any]:
     }
 
 
+def _loaded_identity(values: NDArray[Any]) -> dict[str, Any]:
+    return {"kind": "memory", "sha256": content_hash([values])}
+
+
 def opened_dask(array: Any, features: Wanted) -> Opened:
     """Open a ``dask.array`` of rows and features, or of rows alone."""
     if any(math.isnan(length) for along in array.chunks for length in along):
@@ -143,7 +157,6 @@ def opened_dask(array: Any, features: Wanted) -> Opened:
         sample_dims=("row",),
         dtype=dtype,
         grid=grid,
-        units=grid,
         cost=Cost(layout.row_bytes, ((grid, layout.row_bytes),), copies=2),
         location="dask array",
         backend=GridBackend(
@@ -153,10 +166,11 @@ def opened_dask(array: Any, features: Wanted) -> Opened:
             partial(dict, kind="dask.array", token=array.name),
         ),
         notes=(NO_INTEGRITY,),
+        named=not numbered(names),
     )
 
 
-def opened_numpy(array: Any, features: Wanted, location: str = "in memory") -> Opened:
+def opened_numpy(array: Any, features: Wanted) -> Opened:
     """Open a NumPy array (rows, features), or (rows,) for one feature."""
     if isinstance(array, np.ma.MaskedArray):
         raise InvalidSource("a masked array: turn what is masked into NaN first, .filled(np.nan)")
@@ -167,12 +181,10 @@ def opened_numpy(array: Any, features: Wanted, location: str = "in memory") -> O
         )
     table = array[:, None] if array.ndim == 1 else array
     dtype = common_dtype({"array": array.dtype})
-    return _table(table, column_names(features, table.shape[1]), dtype, location)
+    return _table(table, column_names(features, table.shape[1]), dtype)
 
 
-def _table(
-    table: Any, features: tuple[str, ...], dtype: np.dtype[Any], location: str = "in memory"
-) -> Opened:
+def _table(table: Any, features: tuple[str, ...], dtype: np.dtype[Any]) -> Opened:
     # one chunk for the plans, yet any row can be read alone
     grid, single = (Axis(len(table), max(1, len(table))),), (Axis(len(table), 1),)
     return Opened(
@@ -180,11 +192,11 @@ def _table(
         sample_dims=("row",),
         dtype=dtype,
         grid=grid,
-        units=single,
         cost=Cost.of_one(single, table.shape[1] * dtype.itemsize),
-        location=location,
+        location="in memory",
         backend=RowsBackend(table, features, None),
         in_memory=True,
+        named=not numbered(features),
     )
 
 
@@ -225,7 +237,6 @@ def opened_frame(frame: Any, features: Wanted) -> Opened:
         sample_dims=("row",),
         dtype=dtype,
         grid=None,
-        units=None,
         cost=None,
         location="dask dataframe",
         backend=FrameBackend(chosen, dtype, chosen.to_delayed()),

@@ -171,28 +171,32 @@ class Opened:
     """Data that were opened, before it is planned who reads what.
 
     ``grid`` are the chunks that partitions are made of, None where rows are unknown; the units
-    that decode alone (inner chunks of shards) are those of the backend's layout.
+    that decode alone (inner chunks of shards) are those of the backend's layout. ``named`` tells
+    whether the features have names of their own.
     """
 
     features: tuple[str, ...]
     sample_dims: tuple[str, ...]
     dtype: np.dtype[Any]
     grid: Grid | None
-    units: Grid | None
     cost: Cost | None
     location: str
     backend: Backend
     feature_units: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     in_memory: bool = False
+    named: bool = True
 
 
 def content_hash(arrays: list[NDArray[Any]]) -> str:
-    """Return the SHA-256 of arrays' shapes, dtypes and values."""
+    """Return the SHA-256 of arrays' shapes, dtypes and values, dates and text among them."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.shape}{array.dtype.str}".encode())
-        step = max(1, READ_BYTES // max(1, array[:1].nbytes)) if array.ndim else 1
+        step = max(1, READ_BYTES // max(1, array[:1].nbytes))
         for start in range(0, len(array), step):
-            digest.update(np.ascontiguousarray(array[start : start + step]).data.cast("B"))
+            piece = array[start : start + step]
+            if piece.dtype.kind in "OT":  # what lies in memory there are addresses
+                piece = np.array(list(map(str, piece.ravel().tolist())), dtype=np.str_)
+            digest.update(piece.tobytes())
     return digest.hexdigest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from dfmr_dask.data import plan as plans
-from dfmr_dask.data.backends import FrameBackend, Opened, RowsBackend
+from dfmr_dask.data.backends import FrameBackend, GridBackend, Opened, RowsBackend
 from dfmr_dask.data.grid import Box, runs
 from dfmr_dask.data.plan import Kind, Plan
 from dfmr_dask.errors import InvalidSource
@@ -84,9 +84,9 @@ def planned(opened: Opened, wish: Wish) -> tuple[Plan, Opened]:
 
 
 def _over_chunks(opened: Opened, wish: Wish) -> Plan:
-    grid, units, cost = opened.grid, opened.units, opened.cost
+    grid, cost = opened.grid, opened.cost
+    assert isinstance(opened.backend, GridBackend)
     assert grid is not None
-    assert units is not None
     assert cost is not None
     if wish.rows_per_partition is not None:
         return plans.rows(grid, cost, wish.rows_per_partition, opened.notes)
@@ -94,6 +94,7 @@ def _over_chunks(opened: Opened, wish: Wish) -> Plan:
         return plans.chunks(grid, cost, opened.notes)
     if wish.kind == "rows":
         return plans.equal_rows(grid, cost, wish.n_partitions, opened.notes)
+    units = opened.backend.layout.units
     return plans.interleaved(units, cost, wish.n_partitions, wish.seed, opened.notes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,7 +12,16 @@ import numpy as np
 from dfmr_dask.data.readers import native
 from dfmr_dask.errors import InvalidSource
 
-Wanted = str | int | Sequence[Any] | None
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The features that a model was fitted on; without names only their order is known."""
+
+    n_features: int
+    names: tuple[str, ...] | None = None
+
+
+Wanted = str | int | Sequence[Any] | Expected | None
 
 
 def numbers(dtype: Any) -> bool:
@@ -40,13 +50,13 @@ def common_dtype(dtypes: Mapping[str, Any]) -> np.dtype[Any]:
 def kind_text(dtype: Any) -> str:
     """Name a kind of values as people do."""
     kind = getattr(dtype, "kind", "O")
-    words = {"M": "dates", "m": "durations", "c": "complex", "U": "strings", "S": "strings"}
-    text = kind == "T" or str(dtype) in ("str", "string")
-    return "strings" if text else words.get(kind, str(dtype))
+    words = {"M": "dates", "m": "durations", "c": "complex"}
+    text = kind in "TUS" or str(dtype) in ("str", "string")
+    return f"text of dtype {dtype}" if text else words.get(kind, str(dtype))
 
 
-def check_known(wanted: Iterable[Any], known: Sequence[Any]) -> None:
-    """Refuse names that do not exist, with those that do.
+def check_known(wanted: Iterable[Any], known: Sequence[Any], dims: Sequence[Any] = ()) -> None:
+    """Refuse names that do not exist, with those that do (and the dimensions, if there are some).
 
     Raises
     ------
@@ -59,7 +69,8 @@ def check_known(wanted: Iterable[Any], known: Sequence[Any]) -> None:
     near = [get_close_matches(str(name), texts, 1) for name in unknown]
     hints = [f"did you mean {found[0]!r}?" for found in near if found]
     listed = ", ".join(texts[:20]) + (", ..." if len(texts) > 20 else "")
-    said = " ".join([f"there are: {listed}.", *hints])
+    more = [f"Or one dimension holds them: features= one of {list(map(str, dims))}"] * bool(dims)
+    said = " ".join([f"there are: {listed}.", *hints, *more])
     raise InvalidSource(f"features={', '.join(map(repr, unknown))} not found; {said}")
 
 
@@ -71,13 +82,44 @@ def listed(wanted: Wanted) -> list[Any]:
     InvalidSource
         When nothing, or something twice, was asked for.
     """
-    names = [wanted] if isinstance(wanted, str | int) else list(wanted or ())
+    one = isinstance(wanted, str | int | Expected)
+    names = [wanted] if one else list(wanted or ())  # type: ignore[arg-type]
     if not names:
         raise InvalidSource("features=[] leaves nothing to fit; name at least one, or pass none")
     twice = sorted({str(name) for name in names if names.count(name) > 1})
     if twice:
         raise InvalidSource(f"features= names {', '.join(twice)} more than once")
     return names
+
+
+def numbered(names: Sequence[str]) -> bool:
+    """Tell whether names are those that columns without names get: x0, x1, ..."""
+    return list(names) == [f"x{i}" for i in range(len(names))]
+
+
+def positions(came: Sequence[str], named: bool, expected: Expected) -> list[int]:
+    """Return where the features of a model lie among those that came.
+
+    By name; by position only where those that came, or those of the model, have no names.
+
+    Raises
+    ------
+    InvalidSource
+        When a name is missing or there twice, or the number is another one.
+    """
+    if expected.names is None or not named:
+        if len(came) != expected.n_features:
+            raise InvalidSource(
+                f"{', '.join(came[:20])} came, with {len(came)} features; the mixture has "
+                f"{expected.n_features}"
+            )
+        return list(range(len(came)))
+    if missing := [name for name in expected.names if list(came).count(name) != 1]:
+        raise InvalidSource(
+            f"the mixture was fitted on {list(expected.names)}; {missing} not among "
+            f"{list(came[:20])}, or not once"
+        )
+    return [list(came).index(name) for name in expected.names]
 
 
 def column_names(wanted: Wanted, n_features: int) -> tuple[str, ...]:

@@ -1,9 +1,8 @@
-"""Datasets and DataArrays of xarray as sources: which values are features, which are rows."""
+"""Datasets and DataArrays of xarray as sources, in memory, in a store or in Dask."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from dfmr_dask.data.arrays import NO_INTEGRITY
+from dfmr_dask.data.arrays import NO_INTEGRITY, one_unit
 from dfmr_dask.data.backends import (
     GridBackend,
     Opened,
@@ -20,154 +19,48 @@ from dfmr_dask.data.backends import (
     from_memory,
     from_store,
 )
+from dfmr_dask.data.choice import FEATURE, Choice, chosen
 from dfmr_dask.data.cost import Cost
-from dfmr_dask.data.features import Wanted, check_known, common_dtype, feature_axis, listed, numbers
-from dfmr_dask.data.grid import Grid, coarsest
+from dfmr_dask.data.features import Wanted, common_dtype
+from dfmr_dask.data.grid import Grid, coarsest, n_boxes
 from dfmr_dask.data.lazy import chunk_axes, selection_hash
 from dfmr_dask.data.readers import Layout, native
-from dfmr_dask.errors import InvalidSource
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Choice:
-    """Variables that hold the features, and the dimension of features if it is one variable."""
-
-    variables: tuple[xr.DataArray, ...]
-    dim: str | None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def sample_dims(self) -> tuple[str, ...]:
-        """The dimensions that count rows, in the order of the first variable."""
-        return tuple(str(dim) for dim in self.variables[0].dims if dim != self.dim)
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Names of the features."""
-        if self.dim is None:
-            return tuple(str(variable.name) for variable in self.variables)
-        (variable,) = self.variables
-        if self.dim in variable.coords:
-            return tuple(str(value) for value in variable.coords[self.dim].values.tolist())
-        return tuple(f"{self.dim}_{i}" for i in range(variable.sizes[self.dim]))
-
-
-def opened_dataarray(array: xr.DataArray, features: Wanted, location: str = "") -> Opened:
-    """Open a DataArray: one of its dimensions holds the features, or it is one feature."""
-    name = str(array.name) if array.name is not None else "x0"
-    named = array.rename(name)
-    if features in (name, [name], (name,)) and features not in array.dims:
-        return _opened(array.to_dataset(name=name), Choice((named,), None), location)
-    dims = [str(dim) for dim in array.dims]
-    if features is not None and not isinstance(features, str | int):
-        raise InvalidSource(
-            f"features={features!r} for a DataArray; name one dimension out of {dims}, or select "
-            "features with .sel first"
-        )
-    axis = feature_axis(features, dims, True, f"the DataArray {name}")
-    choice = Choice((named,), None if axis is None else dims[axis])
-    return _opened(array.to_dataset(name=name), choice, location)
-
-
-def opened_dataset(dataset: xr.Dataset, features: Wanted, location: str = "") -> Opened:
-    """Open a Dataset: variables on the same dimensions, or a dimension of one variable."""
-    if not dataset.data_vars:
-        raise InvalidSource(
-            f"{location or 'the dataset'} has no data variables (coordinates: "
-            f"{', '.join(map(str, dataset.coords)) or 'none'}); name a group inside with group="
-        )
-    if isinstance(features, str) and features in dataset.dims:
-        choice = _along(dataset, features)
-    elif features is not None:
-        names = listed(features)
-        check_known(names, [*dataset.data_vars])
-        choice = Choice(tuple(dataset[name] for name in names), None)
-    else:
-        choice = _default(dataset)
-    return _opened(dataset, choice, location)
-
-
-def _along(dataset: xr.Dataset, dim: str) -> Choice:
-    having = [v for v in dataset.data_vars.values() if dim in v.dims and numbers(v.dtype)]
-    if len(having) != 1:
-        names = ", ".join(str(v.name) for v in having) or "none"
-        raise InvalidSource(
-            f"features={dim!r} is a dimension of several variables or of none ({names}); pass one "
-            "of them: open_source(dataset[name], features=...)"
-        )
-    return Choice((having[0],), dim)
-
-
-def _default(dataset: xr.Dataset) -> Choice:
-    every = list(dataset.data_vars.values())
-    good = [variable for variable in every if numbers(variable.dtype) and variable.ndim]
-    names = {variable.name for variable in good}
-    left = [str(variable.name) for variable in every if variable.name not in names]
-    notes = (f"left out, no numbers on a dimension: {', '.join(left)}",) if left else ()
-    if not good:
-        common_dtype({str(variable.name): variable.dtype for variable in every})
-        raise InvalidSource(f"no variable has a dimension that counts rows: {', '.join(left)}")
-    if len(good) > 1:
-        return Choice(tuple(good), None, notes)
-    dims = [str(dim) for dim in good[0].dims]
-    if len(dims) <= 2:
-        return Choice((good[0],), dims[1] if len(dims) == 2 else None, notes)
-    raise InvalidSource(
-        f"the variable {good[0].name!r} has dimensions {', '.join(dims)}; say what the features "
-        f"are: features=['{good[0].name}'] for one feature on all of them, or the dimension that "
-        f"holds them, one of {', '.join(f'features={dim!r}' for dim in dims)}"
-    )
-
-
-def _check_dims(choice: Choice) -> None:
-    first = choice.variables[0]
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for variable in choice.variables:
-        groups.setdefault(tuple(sorted(map(str, variable.dims))), []).append(str(variable.name))
-    if len(groups) > 1:
-        told = "; ".join(f"{', '.join(v)} on ({', '.join(k)})" for k, v in groups.items())
-        raise InvalidSource(
-            f"features must share their dimensions: {told}; choose some with features="
-        )
-    if not choice.sample_dims:
-        raise InvalidSource(f"no dimension is left for rows in {first.name!r}, {first.dims}")
-    if "feature" in choice.sample_dims:
-        raise InvalidSource("a dimension of rows is named 'feature'; rename it first, .rename()")
-
-
-def _opened(dataset: xr.Dataset, choice: Choice, location: str) -> Opened:
-    _check_dims(choice)
-    dtype = common_dtype({str(v.name): v.dtype for v in choice.variables})
-    dims, features = choice.sample_dims, choice.features
-    in_dask = any(variable.chunks is not None for variable in choice.variables)
-    variables = tuple(v.chunk() if in_dask else v for v in choice.variables)
+def opened_labelled(
+    data: xr.Dataset | xr.DataArray, features: Wanted, location: str = ""
+) -> Opened:
+    """Open a Dataset or DataArray: variables on the same dimensions, or along one of them."""
+    choice = chosen(data, features, location)
+    variables, dims = choice.variables, choice.sample_dims
+    dtype = common_dtype({str(v.name): v.dtype for v in variables})
+    in_dask = any(variable.chunks is not None for variable in variables)
+    variables = tuple(v.chunk() if in_dask else v for v in variables)
     grids, units = zip(*(_grids(variable, dims) for variable in variables), strict=True)
     layout = Layout(
         _arrays(variables, in_dask),
         tuple(tuple(v.dims.index(dim) for dim in dims) for v in variables),
-        len(features),
+        len(choice.features),
         dtype,
         coarsest(units),
     )
     grid = coarsest(grids)
-    source = location or str(dataset.encoding.get("source") or "xarray object")
     # the loaded ones are NumPy arrays by now, and only they travel with their rows alone
     loaded = all(isinstance(array, np.ndarray) for array in layout.arrays)
     make = from_dask if in_dask else from_memory if loaded else from_store
     told = partial(_identity, variables, dims, layout)
-    view = partial(_view, dataset, Choice(variables, choice.dim), grid)
-    notes = (*choice.notes, NO_INTEGRITY) if in_dask else choice.notes
     return Opened(
-        features=features,
+        features=choice.features,
         sample_dims=dims,
         dtype=dtype,
         grid=grid,
-        units=layout.units,
         cost=_cost(layout, variables, units, in_dask),
-        location=source,
-        backend=GridBackend(layout, make, view, told),
+        location=location or str(choice.dataset.encoding.get("source") or "xarray object"),
+        backend=GridBackend(layout, make, partial(_view, choice, grid, loaded, dtype), told),
         feature_units=_feature_units(choice),
-        notes=notes,
+        notes=(*choice.notes, NO_INTEGRITY) if in_dask else choice.notes,
+        in_memory=loaded,
+        named=choice.named,
     )
 
 
@@ -203,29 +96,51 @@ def _cost(
 
 def _feature_units(choice: Choice) -> dict[str, str]:
     if choice.dim is not None:
-        unit = choice.variables[0].attrs.get("units")
-        return dict.fromkeys(choice.features, unit) if isinstance(unit, str) else {}
+        return one_unit(choice.variables[0].attrs.get("units"), choice.features)
     units = {str(v.name): v.attrs.get("units") for v in choice.variables}
     return {name: unit for name, unit in units.items() if isinstance(unit, str)}
 
 
-def _view(dataset: xr.Dataset, choice: Choice, grid: Grid) -> xr.DataArray:
-    lengths = {
-        dim: tuple(stop - start for start, stop in axis.spans)
-        for dim, axis in zip(choice.sample_dims, grid, strict=True)
-    }
+def _view(choice: Choice, grid: Grid, loaded: bool, dtype: np.dtype[Any]) -> xr.DataArray:
+    """Return one lazy array; blocks of Dask stay as they are, stores are cut at their chunks."""
+    variables, dims = choice.variables, choice.sample_dims
+    lengths: dict[Any, Any] = dict.fromkeys(dims, "auto")
+    if n_boxes(grid) > 1 or not loaded:
+        lengths = {
+            dim: tuple(stop - start for start, stop in axis.spans)
+            for dim, axis in zip(dims, grid, strict=True)
+        }
+    parts = [one if one.chunks is not None else one.chunk(lengths) for one in variables]
+    own = variables[0].attrs if len(variables) == 1 else {}
     if choice.dim is None:
-        names = [variable.name for variable in choice.variables]
-        parts = [variable.chunk(lengths).variable for variable in choice.variables]
-        turned = [part.transpose(*choice.sample_dims).data for part in parts]
-        stack: Any = da.stack  # Dask is only half typed
-        joined = xr.Variable((*choice.sample_dims, "feature"), stack(turned, axis=-1))
-        view = xr.DataArray(joined, coords=dataset[names].coords, attrs=dataset.attrs)
+        joined = _side_by_side([part.variable.transpose(*dims).data for part in parts], dtype)
+        coords = choice.dataset[list(choice.names)].coords
+        view = xr.DataArray(joined, dims=(*dims, FEATURE), coords=coords)
     else:
-        (variable,) = choice.variables
-        view = variable.chunk(lengths).transpose(*choice.sample_dims, choice.dim)
-        view = view.drop_vars(choice.dim, errors="ignore").rename({choice.dim: "feature"})
-    return view.chunk(feature=-1).assign_coords(feature=list(choice.features))
+        view = parts[0].transpose(*dims, choice.dim).chunk({choice.dim: -1})
+        view = view.drop_vars(choice.dim, errors="ignore").rename({choice.dim: FEATURE})
+    named = view.assign_coords({FEATURE: list(choice.features)})
+    return named.assign_attrs({**choice.dataset.attrs, **own})
+
+
+def _side_by_side(arrays: Sequence[Any], dtype: np.dtype[Any]) -> Any:
+    """Put variables beside each other, in one task for each block."""
+    axes = tuple(range(arrays[0].ndim))
+    core: Any = da.core  # Dask is only half typed
+    alike = core.unify_chunks(*(part for array in arrays for part in (array, axes)))[1]
+    return core.map_blocks(
+        partial(_joined, out=dtype),
+        *alike,
+        dtype=dtype,
+        new_axis=len(axes),
+        chunks=(*alike[0].chunks, (len(alike),)),
+        meta=np.empty((0,) * (len(axes) + 1), dtype),
+        token="dfmr-features",
+    )
+
+
+def _joined(*blocks: Any, out: np.dtype[Any]) -> Any:
+    return np.stack(blocks, axis=-1).astype(out, copy=False)
 
 
 def _identity(
@@ -247,7 +162,7 @@ def _identity(
             }
             for variable, name in zip(variables, names, strict=True)
         ],
-        "coords": content_hash([c if c.dtype != object else c.astype(str) for c in coords]),
+        "coords": content_hash(coords),
     }
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,10 +14,10 @@ from urllib.request import url2pathname
 import xarray as xr
 import zarr
 
-from dfmr_dask.data.arrays import opened_numpy, opened_zarr
-from dfmr_dask.data.backends import GridBackend, Opened, from_memory
-from dfmr_dask.data.features import Wanted
-from dfmr_dask.data.labelled import opened_dataset
+from dfmr_dask.data.arrays import opened_zarr
+from dfmr_dask.data.backends import Opened
+from dfmr_dask.data.features import Expected, Wanted
+from dfmr_dask.data.labelled import opened_labelled
 from dfmr_dask.errors import InvalidSource
 
 Node = Any  # zarr.Array or zarr.Group
@@ -46,9 +45,15 @@ def opened_location(
     """
     text = os.fspath(location)
     if text.startswith("file://"):
-        text = url2pathname(urlsplit(text).path)
-    if "://" not in text and "::" not in text:
+        path = _existing(url2pathname(urlsplit(text).path))
+        text = text if storage_options else str(path)  # options are for fsspec, which opens URLs
+    elif "://" not in text and "::" not in text:
         text = str(_existing(text))
+        if storage_options:
+            raise InvalidSource(
+                f"storage_options= came with the path {text}; they are for URLs: leave them out, "
+                f"or write file://{text}"
+            )
     node = _node(text, group, storage_options)
     return opened_node(node, features, without_secrets(text) + (f"/{group}" if group else ""))
 
@@ -58,21 +63,29 @@ def opened_node(node: Node, features: Wanted, location: str) -> Opened:
     ours_alone = in_this_process(node)
     if isinstance(node, zarr.Group):
         dataset = _dataset(node, location)
-        return opened_dataset(dataset.load() if ours_alone else dataset, features, location)
-    opened = opened_zarr(node, features, location)
-    return loaded(opened, location) if ours_alone else opened
+        return opened_labelled(dataset.load() if ours_alone else dataset, features, location)
+    given = None if isinstance(features, Expected) else features  # an array names no features
+    return opened_zarr(node, given, location, in_memory=ours_alone)
 
 
-def loaded(opened: Opened, location: str) -> Opened:
-    """Load a store that only this process can reach: a table, or the array as it is."""
-    backend = opened.backend
-    assert isinstance(backend, GridBackend)
-    if len(opened.sample_dims) > 1:
-        arrays = tuple(array[...] for array in backend.layout.arrays)
-        layout = replace(backend.layout, arrays=arrays)
-        return replace(opened, backend=replace(backend, layout=layout, make=from_memory))
-    boxes = (tuple((0, axis.size) for axis in backend.layout.units),)
-    return opened_numpy(backend.make(backend.layout, boxes)(), opened.features, location)
+def inside(node: Node, group: str | None) -> Node:
+    """Return what lies at a path inside an open group.
+
+    Raises
+    ------
+    InvalidSource
+        When there is nothing, or the node is an array.
+    """
+    if not group:
+        return node
+    place = without_secrets(str(node.store_path))
+    if not isinstance(node, zarr.Group):
+        raise InvalidSource(f"group={group!r} came with the Zarr array {place}; leave it out")
+    try:
+        return node[group]
+    except KeyError as error:
+        held = ", ".join(sorted(node.keys())) or "nothing"
+        raise InvalidSource(f"{place} has no group {group!r}; it holds: {held}") from error
 
 
 def _existing(text: str) -> Path:
@@ -83,6 +96,13 @@ def _existing(text: str) -> Path:
         hint = HINTS.get(path.suffix, "wanted the folder of a Zarr array or group")
         raise InvalidSource(f"{path} is a file, no Zarr store; {hint}")
     return path
+
+
+def _hint(folder: Path) -> str:
+    """Say how to open a folder of files that are common and no Zarr."""
+    found = [s for s in HINTS if folder.suffix == s or any(folder.glob(f"*{s}"))]
+    found = found or [s for s in HINTS if any(folder.glob(f"*/*{s}"))]  # one folder for each year
+    return f". It looks like {found[0]}: {HINTS[found[0]]}" if found else ""
 
 
 def _told(folder: Path) -> str:
@@ -100,7 +120,7 @@ def _node(text: str, group: str | None, storage_options: Mapping[str, Any] | Non
         return zarr.open(text, mode="r", path=group, storage_options=options)
     except Exception as error:  # backends of fsspec raise what they like
         place = without_secrets(text) + (f", group {group!r}" if group else "")
-        told = f"; {_told(Path(text))}" if Path(text).is_dir() else ""
+        told = f"; {_told(Path(text))}{_hint(Path(text))}" if Path(text).is_dir() else ""
         raise InvalidSource(
             f"{place} cannot be opened as a Zarr array or group: {type(error).__name__}: "
             f"{without_secrets(str(error))}{told}"

@@ -140,7 +140,8 @@ def delayed_boxes(layout: Layout, boxes: tuple[Box, ...]) -> Any:
     """Return a Delayed of the rows of some boxes of Dask arrays."""
     blocks = [layout.pick_all(box) for box in boxes]
     shapes = [sizes(box) for box in boxes]
-    join = delayed(joined, pure=True)
+    # Dask names the blocks anew each time: under one key there must never be two tasks
+    join = delayed(joined, pure=False)
     return join(blocks, layout.axes, shapes, layout.n_features, layout.dtype.str)
 
 

@@ -20,10 +20,10 @@ import zarr
 from dfmr_dask.data.arrays import opened_dask, opened_frame, opened_numpy, opened_pandas
 from dfmr_dask.data.backends import Backend, Opened, RowsBackend
 from dfmr_dask.data.choosing import Wish, planned
-from dfmr_dask.data.features import Wanted
+from dfmr_dask.data.features import Expected, Wanted, positions
 from dfmr_dask.data.grid import Box
-from dfmr_dask.data.labelled import opened_dataarray, opened_dataset
-from dfmr_dask.data.opening import opened_location, opened_node, without_secrets
+from dfmr_dask.data.labelled import opened_labelled
+from dfmr_dask.data.opening import inside, opened_location, opened_node, without_secrets
 from dfmr_dask.data.plan import Plan
 from dfmr_dask.data.readers import Reader
 from dfmr_dask.errors import InvalidSource
@@ -45,11 +45,13 @@ class Source:
         In which rows are read.
     plan : Plan
     in_memory : bool
-        NumPy or pandas given directly.
+        The rows are in this process: NumPy, pandas, loaded xarray objects, stores in memory.
     location : str
         Where the data lie, for people.
     units : dict of str to str
         Units of features, as far as they are known.
+    named : bool
+        Whether features have names of their own, and are not but numbered.
     """
 
     features: tuple[str, ...]
@@ -60,6 +62,7 @@ class Source:
     in_memory: bool
     location: str
     units: dict[str, str]
+    named: bool
     backend: Backend
 
     @property
@@ -158,9 +161,9 @@ def open_source(
         ``dask.dataframe``; a NumPy array or pandas DataFrame.
     features : str, int or list of str, optional
         Variables or columns that are the features, in this order, or the one dimension (or axis)
-        that holds them. All other dimensions count rows. By default all numeric variables or
-        columns; for an array the last of two dimensions. A list also names the columns of an
-        array that has no names.
+        that holds them. All other dimensions count rows. By default all numeric variables, sorted
+        by name, or all columns; for an array the last of two dimensions. A list also names the
+        columns of an array that has no names.
     plan : {"chunks", "rows", "interleaved"}, optional
         ``"chunks"``: each chunk (or shard) of the store is a partition. ``"rows"``: consecutive
         rows. ``"interleaved"``: random blocks from all over the store, for chunks that are not
@@ -175,7 +178,7 @@ def open_source(
     group : str, optional
         Path of an array or group inside the store.
     storage_options : mapping, optional
-        For fsspec: credentials and the like.
+        For fsspec: credentials and the like; only for a URL.
 
     Returns
     -------
@@ -184,8 +187,8 @@ def open_source(
     Raises
     ------
     InvalidSource
-        When there is no such store, values are no numbers, dimensions or names do not fit, or
-        there are fewer rows than partitions.
+        When there is no such store, values are no numbers, dimensions or names do not fit, there
+        are fewer rows than partitions, or ``group`` or ``storage_options`` mean nothing for data.
 
     Examples
     --------
@@ -209,8 +212,37 @@ def open_source(
         in_memory=opened.in_memory,
         location=opened.location,
         units=opened.feature_units,
+        named=opened.named,
         backend=opened.backend,
     )
+
+
+def lazy_rows(data: Any, expected: Expected, features: Wanted = None) -> xr.DataArray:
+    """Return the features that a model expects as one lazy array, in the model's order.
+
+    Parameters
+    ----------
+    data : Source, path, URL, zarr object or xarray object
+    expected : Expected
+        Features are put in order by name; by position only where one side has no names.
+    features : str, int or list of str, optional
+        As in :func:`open_source`; by default they are looked for by the names expected.
+
+    Returns
+    -------
+    DataArray
+        With dimensions (sample dimensions..., ``feature``) and the coordinates of the data.
+
+    Raises
+    ------
+    InvalidSource
+        When data cannot be opened, or have other features.
+    """
+    given = expected if features is None else features
+    found = data if isinstance(data, Source) else _opened(data, given, None, None)
+    order = positions(found.features, found.named, expected)
+    view = found.backend.dataarray()
+    return view if order == list(range(view.sizes["feature"])) else view.isel(feature=order)
 
 
 def _opened(
@@ -218,13 +250,15 @@ def _opened(
 ) -> Opened:
     if isinstance(data, str | os.PathLike):
         return opened_location(data, features, group, storage_options)
-    if isinstance(data, zarr.Group) and group:
-        data = data[group]
+    if storage_options:
+        raise InvalidSource(f"storage_options= are for URLs, and {_kind(data)} came; leave it out")
     if isinstance(data, zarr.Array | zarr.Group):
-        return opened_node(data, features, without_secrets(str(data.store_path)))
+        node = inside(data, group)
+        return opened_node(node, features, without_secrets(str(node.store_path)))
+    if group:
+        raise InvalidSource(f"group={group!r} is for Zarr, and {_kind(data)} came; leave it out")
     openers: list[tuple[Any, Any]] = [
-        (xr.Dataset, opened_dataset),
-        (xr.DataArray, opened_dataarray),
+        (xr.Dataset | xr.DataArray, opened_labelled),
         (da.Array, opened_dask),
         (dd.DataFrame, opened_frame),
         (pd.DataFrame, opened_pandas),
@@ -235,9 +269,13 @@ def _opened(
             opened: Opened = opener(data, features)
             return opened
     raise InvalidSource(
-        f"cannot open a {type(data).__module__}.{type(data).__qualname__}; wanted a path or URL of "
-        "a Zarr store, or a zarr, xarray, dask, numpy or pandas object"
+        f"cannot open {_kind(data)}; wanted a path or URL of a Zarr store, or a zarr, xarray, "
+        "dask, numpy or pandas object"
     )
+
+
+def _kind(data: Any) -> str:
+    return f"a {type(data).__module__}.{type(data).__qualname__}"
 
 
 def _check_not_empty(opened: Opened) -> None:

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from dfmr_dask.data.features import Expected
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.estimator.inputs import is_table, opened
 from dfmr_dask.mixture import Mixture
@@ -89,7 +90,9 @@ class Answers(DensityMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         if is_table(X):
             return question(self.mixture_, validate_data(self, X, reset=False, dtype=FLOATS))
-        data, features = opened(X, getattr(self, "feature_names_in_", None))
+        names = getattr(self, "feature_names_in_", None)
+        known = None if names is None else tuple(map(str, names))
+        data, features = opened(X, Expected(self.mixture_.n_features, known))
         return question(self.mixture_, data, features=features)
 
     def _log_likelihood(self, X: Any) -> tuple[float, int]:

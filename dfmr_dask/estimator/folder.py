@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from dfmr_dask.data.files import plain
 from dfmr_dask.data.source import Source
 from dfmr_dask.estimator.inputs import feature_names
-from dfmr_dask.estimator.saved import facts_of
+from dfmr_dask.estimator.saved import fitted_facts
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
-from dfmr_dask.show import summary
+from dfmr_dask.show.summary import facts_of, summarize
 
 # Which parameters stand in which section of a configuration.
 SECTIONS = {
@@ -27,9 +29,9 @@ SECTIONS = {
 CUT = ("plan", "rows_per_partition", "n_partitions")
 
 
-def begin_run(
+def recorded_run(
     folder: str | os.PathLike[str], parameters: Any, source: Source, settings: Settings
-) -> Ledger:
+) -> AbstractContextManager[Ledger]:
     """Begin a folder with what is to be done.
 
     Raises
@@ -49,29 +51,19 @@ def begin_run(
         told["corruption"] = {
             name: getattr(corruption, name) for name in ("attack", "fraction", "stages")
         }
-    known = source.n_rows is not None
-    description = {
-        "settings": told,
-        "source": source.description,
-        "planned_rows": [p.rows for p in source.plan.partitions] if known else None,
-    }
-    return Ledger.create(os.fspath(folder), plain(description))
+    return recording(Path(folder), told, source)
 
 
 def finish_run(
-    ledger: Ledger, model: Any, source: Source, result: Result, partitions: xr.Dataset
+    ledger: Ledger,
+    model: Any,
+    source: Source,
+    settings: Settings,
+    result: Result,
+    partitions: xr.Dataset,
 ) -> None:
     """Write model and table, and last the summary that marks the run as finished."""
-    facts = facts_of(model) | {"features": list(source.features), "units": dict(source.units)}
-    written = ledger.record_model(model.mixture_, partitions, **facts)
-    names = ("model", "partitions", "partitions_csv")
-    files = dict(zip(names, map(str, written), strict=True))
-    found = summary.summarize(
-        summary.facts_of(source),
-        result,
-        aggregator=model.aggregator,
-        method=model.method,
-        seconds=result.seconds,
-        files=files,
-    )
+    files = write_model(ledger, source, result, partitions, **fitted_facts(model))
+    facts = facts_of(source)
+    found = summarize(facts, result, settings, seconds=result.seconds, files=files)
     ledger.finish(found)

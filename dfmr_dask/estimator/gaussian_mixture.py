@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import ExitStack, nullcontext
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import Source, open_source
 from dfmr_dask.errors import InvalidMixture, UncertifiedWarning
 from dfmr_dask.estimator.answers import FLOATS, Answers
-from dfmr_dask.estimator.folder import begin_run, finish_run
+from dfmr_dask.estimator.folder import finish_run, recorded_run
 from dfmr_dask.estimator.inputs import check_size, feature_names, is_table
 from dfmr_dask.estimator.parameters import CONSTRAINTS, settings_of
 from dfmr_dask.estimator.saved import as_scikit_learn, read_estimator, write_estimator
@@ -25,6 +26,7 @@ from dfmr_dask.families.covariance_types import covariances_of, precisions_chole
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import pipeline
 from dfmr_dask.run.cluster import open_tasks
+from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.results import Result, partition_table
 
 
@@ -173,15 +175,21 @@ class GaussianMixture(Answers):
             When half of the partitions, or more, gave no usable fit.
         """
         self._validate_params()
+        if run is not None:
+            Ledger.check(run)
         seed = self._seed()
         source = self._opened(X, seed)
         settings = settings_of(self, source, seed)
-        ledger = None if run is None else begin_run(run, self, source, settings)
-        with open_tasks(in_memory=source.in_memory) as tasks:
+        pipeline.check_sizes(source, settings)
+        with ExitStack() as stack:
+            tasks = stack.enter_context(open_tasks(in_memory=source.in_memory))
+            folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
+            ledger = stack.enter_context(folder)
             result = pipeline.fit(source, settings, tasks, ledger=ledger)
-        self._take(result, partition_table(source, result))
-        if ledger is not None:
-            finish_run(ledger, self, source, result, self.partitions_)
+            self._take(result, partition_table(source, result))
+            if ledger is not None:
+                finish_run(ledger, self, source, settings, result, self.partitions_)
+        self._warn(result)
         return self
 
     def fit_predict(self, X: Any, y: None = None) -> Any:
@@ -252,7 +260,7 @@ class GaussianMixture(Answers):
         check_size(family, self.n_components, rows, n_features)
 
     def _take(self, result: Result, partitions: xr.Dataset) -> None:
-        """Set the fitted attributes, and say what is doubtful."""
+        """Set the fitted attributes."""
         self._describe(result.mixture)
         self.verdict_: Verdict = result.verdict
         self.partitions_ = partitions
@@ -260,6 +268,10 @@ class GaussianMixture(Answers):
         self.n_iter_ = max((message.n_iter for message in kept), default=1)
         self.converged_ = all(message.converged for message in kept)
         self.lower_bound_ = float(result.score)
+
+    def _warn(self, result: Result) -> None:
+        """Say what is doubtful."""
+        kept = [m for m in result.messages if m.partition in set(result.verdict.kept)]
         if not self.converged_:
             slow = sum(not message.converged for message in kept)
             warnings.warn(
@@ -268,7 +280,8 @@ class GaussianMixture(Answers):
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        if not result.verdict.certified and len(result.messages) > 1:
+        filtered = self.aggregator == "dfmr" and len(result.messages) > 1
+        if filtered and not result.verdict.certified:
             doubts = "; ".join(result.verdict.doubts)
             warnings.warn(f"not certified: {doubts}", UncertifiedWarning, stacklevel=3)
 

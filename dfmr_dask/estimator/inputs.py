@@ -12,21 +12,22 @@ import xarray as xr
 import zarr
 from dask.base import is_dask_collection
 
-from dfmr_dask.data.source import Source, open_source
-from dfmr_dask.errors import InvalidSource
+from dfmr_dask.data.choice import FEATURE
+from dfmr_dask.data.features import Expected, numbered
+from dfmr_dask.data.source import Source, lazy_rows
 from dfmr_dask.families.base import Family
+
+OPENED = (Source, str, os.PathLike, zarr.Array, zarr.Group, xr.DataArray, xr.Dataset)
 
 
 def is_table(data: Any) -> bool:
     """Tell whether data are what scikit-learn validates: NumPy, pandas, lists and their like."""
-    opened = (Source, str, os.PathLike, zarr.Array, zarr.Group, xr.DataArray, xr.Dataset)
-    return not isinstance(data, opened) and not is_dask_collection(data)
+    return not isinstance(data, OPENED) and not is_dask_collection(data)
 
 
 def feature_names(features: Sequence[str]) -> list[str] | None:
     """Return names of features, or None where they are but numbered: x0, x1, ..."""
-    names = list(features)
-    return None if names == [f"x{i}" for i in range(len(names))] else names
+    return None if numbered(features) else list(features)
 
 
 def check_size(family: Family, n_components: int, rows: int | None, n_features: int) -> None:
@@ -57,54 +58,21 @@ def rows_in_memory(source: Source) -> np.ndarray[Any, Any]:
     return np.asarray(rows[np.isfinite(rows).all(axis=1)], dtype=np.float64)
 
 
-def opened(data: Any, names: Sequence[str] | None) -> tuple[Any, Any]:
-    """Return data that can be labelled, and which of their features the model was fitted on.
+def opened(data: Any, expected: Expected) -> tuple[Any, Any]:
+    """Return data that can be labelled, and which of their features are those of the fit.
 
     Parameters
     ----------
     data : Source, path, zarr object, xarray object or Dask collection
-    names : sequence of str or None
-        The features' names when the model was fitted.
+    expected : Expected
+        The features of the fit.
 
     Raises
     ------
     InvalidSource
         When a name of the fit is missing.
     """
-    if isinstance(data, str | os.PathLike | zarr.Array | zarr.Group):
-        data = _opened_with(data, names)
-    if isinstance(data, Source):
-        return _in_order(data, names)
-    return data, _features_among(data, names)
-
-
-def _in_order(source: Source, names: Sequence[str] | None) -> tuple[Any, Any]:
-    """Pick the features by name, since a store may list its variables in any order."""
-    came = feature_names(source.features)
-    if names is None or came is None or came == list(names):
-        return source, None
-    if missing := [name for name in names if name not in came]:
-        raise InvalidSource(f"the mixture was fitted on {list(names)}; {missing} not among {came}")
-    return source.as_dataarray().sel(feature=list(names)), "feature"
-
-
-def _opened_with(data: Any, names: Sequence[str] | None) -> Source:
-    """Open a store by the features' names, where it has such names."""
-    if names is None:
-        return open_source(data)
-    try:
-        return open_source(data, features=list(names))
-    except InvalidSource:
-        return open_source(data)
-
-
-def _features_among(data: Any, names: Sequence[str] | None) -> Any:
-    """Return the variables, columns or the dimension that carry the names of the fit."""
-    if names is None or not isinstance(data, xr.DataArray | xr.Dataset):
-        return list(names) if names is not None and hasattr(data, "columns") else None
-    if isinstance(data, xr.Dataset) and set(names) <= set(data.data_vars):
-        return list(names)
-    for dim in data.dims:
-        if dim in data.coords and [str(value) for value in data[dim].values] == list(names):
-            return dim
-    return None
+    if isinstance(data, OPENED):
+        return lazy_rows(data, expected), FEATURE
+    by_name = expected.names is not None and hasattr(data, "columns")
+    return data, list(expected.names or ()) if by_name else None

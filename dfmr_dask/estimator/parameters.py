@@ -7,14 +7,16 @@ from typing import Any
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from dfmr_dask.aggregate.aggregators import AGGREGATORS
 from dfmr_dask.corruption import Corruption
+from dfmr_dask.data.choosing import KINDS
 from dfmr_dask.data.source import Source
 from dfmr_dask.estimator.starts import user_start
 from dfmr_dask.families import COVARIANCE_TYPES
-from dfmr_dask.run.settings import Settings
+from dfmr_dask.local.start import STARTS
+from dfmr_dask.run.settings import METHODS, WEIGHTS, Settings
 
 MOST_COMPONENTS = 32767  # labels are int16
-AGGREGATORS = {"dfmr", "vanilla", "coat", "trim", "oracle"}
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "n_components": [Interval(Integral, 1, MOST_COMPONENTS, closed="both")],
@@ -23,19 +25,19 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "reg_covar": [Interval(Real, 0.0, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "n_init": [Interval(Integral, 1, None, closed="left")],
-    "init_params": [StrOptions({"overfit", "k-means++", "kmeans", "random"})],
+    "init_params": [StrOptions(set(STARTS))],
     "weights_init": ["array-like", None],
     "means_init": ["array-like", None],
     "precisions_init": ["array-like", None],
     "random_state": ["random_state"],
     "n_partitions": [Interval(Integral, 1, None, closed="left"), None],
     "rows_per_partition": [Interval(Integral, 1, None, closed="left"), None],
-    "plan": [StrOptions({"chunks", "rows", "interleaved"}), None],
-    "method": [StrOptions({"blocks", "paper"})],
-    "weights": [StrOptions({"shared", "free"})],
+    "plan": [StrOptions(set(KINDS)), None],
+    "method": [StrOptions(set(METHODS))],
+    "weights": [StrOptions(set(WEIGHTS))],
     "gates": [tuple, list, None],
     "rho": [Interval(Real, 1.0, None, closed="left"), None],
-    "aggregator": [StrOptions(AGGREGATORS)],
+    "aggregator": [StrOptions(set(AGGREGATORS))],
     "corruption": [Corruption, None],
 }
 PLAIN_SETTINGS = (

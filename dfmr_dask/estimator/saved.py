@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from dfmr_dask.errors import InvalidMixture
 from dfmr_dask.estimator.inputs import feature_names
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.mixture import Mixture, described
+from dfmr_dask.run.places import check_place
 
 FACTS: Mapping[str, type | tuple[type, ...]] = {
     "n_iter": int,
@@ -29,11 +31,22 @@ Path = str | os.PathLike[str]
 
 
 def write_estimator(model: Any, path: Path) -> None:
-    """Write mixture, parameters, feature names and facts of the fit into one file."""
-    write_mixture(path, model.mixture_, **facts_of(model))
+    """Write mixture, parameters, feature names and facts of the fit into one file.
+
+    Raises
+    ------
+    OSError
+        When nothing can be written there.
+    """
+    file = pathlib.Path(path)
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder; wanted the name of a file")
+    check_place(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_mixture(path, model.mixture_, **fitted_facts(model))
 
 
-def facts_of(model: Any) -> dict[str, Any]:
+def fitted_facts(model: Any) -> dict[str, Any]:
     """Return what is written beside the mixture, as plain values."""
     params = {
         name: value for name, value in model.get_params(deep=False).items() if _is_plain(value)

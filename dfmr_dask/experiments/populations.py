@@ -155,8 +155,8 @@ def write_photographs(
     """
     with appearing_whole(path) as partial:
         zarr.create_group(partial).attrs[RECIPE] = dict(recipe or {})
-        china = _dithered("china.jpg", stride, generator(seed, Stage.SIMULATE, 0))
-        flower = _dithered("flower.jpg", stride, generator(seed, Stage.SIMULATE, 1))
+        china = dithered("china.jpg", stride, generator(seed, Stage.SIMULATE, 0))
+        flower = dithered("flower.jpg", stride, generator(seed, Stage.SIMULATE, 1))
         _write_colors(partial / "photograph", china, china.shape[:2], ("y", "x"))
         for i, (name, image) in enumerate((("rows", china), ("flower", flower))):
             pixels = image.reshape(-1, 3)
@@ -164,6 +164,22 @@ def write_photographs(
             _write_colors(partial / name, pixels[order], (chunk_rows,), ("pixel",))
             count(i + 1, 2)
     return path
+
+
+def dithered(name: str, stride: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return a photograph of scikit-learn's, (y, x, channel), as grey levels / 255 with a dither.
+
+    Parameters
+    ----------
+    name : {"china.jpg", "flower.jpg"}
+    stride : int
+        Keep every so many-th pixel along both sides.
+    rng : numpy.random.Generator
+        The dither is uniform over one grey level, and centered: mean colors stay what they were.
+    """
+    grey = load_sample_image(name)[::stride, ::stride].astype(np.float64)
+    noise = rng.uniform(-0.5, 0.5, grey.shape)
+    return np.asarray((grey + noise) / 255.0, dtype=np.float32)
 
 
 def truth_path(path: Path) -> Path:
@@ -211,12 +227,6 @@ def _closest(means: NDArray[np.float64], covariances: NDArray[np.float64]) -> fl
     between = 0.5 * (covariances[a] + covariances[b])
     solved = np.linalg.solve(between, offset[..., None])[..., 0]
     return float(np.sqrt((offset * solved).sum(axis=1).min()))
-
-
-def _dithered(name: str, stride: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    grey = load_sample_image(name)[::stride, ::stride].astype(np.float64)
-    noise = rng.uniform(-0.5, 0.5, grey.shape)  # centered: mean colors stay what they were
-    return np.asarray((grey + noise) / 255.0, dtype=np.float32)
 
 
 def _write_colors(

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_sample_image
+from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture as Rival
 
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import open_source
 from dfmr_dask.experiments.accuracy import error, ratio_interval
-from dfmr_dask.experiments.populations import population
+from dfmr_dask.experiments.populations import dithered, population
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
@@ -193,6 +193,20 @@ def whole_store(seeds: Sequence[int] = range(5)) -> list[Scored]:
     return out
 
 
+def pixels(name: str, seed: int, which: int) -> NDArray[np.float32]:
+    """Return the pixels (n, 3) of a photograph as they stand in a simulated store.
+
+    Parameters
+    ----------
+    name : {"china.jpg", "flower.jpg"}
+    seed : int
+        Of the store.
+    which : int
+        0 for the photograph, 1 for the flower: each has a dither of its own.
+    """
+    return dithered(name, 1, generator(seed, Stage.SIMULATE, which)).reshape(-1, 3)
+
+
 def photograph(
     orders: Sequence[int] = (4, 8, 12),
     alphas: Sequence[float] = (0.0, 0.3, 0.45),
@@ -201,7 +215,7 @@ def photograph(
     """Compare scores on all honest pixels of china.jpg, with pixels of flower.jpg mixed in."""
     out = []
     for seed in seeds:
-        ours, theirs = _dithered("china.jpg", seed, 0), _dithered("flower.jpg", seed, 1)
+        ours, theirs = pixels("china.jpg", seed, 0), pixels("flower.jpg", seed, 1)
         source = open_source(ours, n_partitions=PARTITIONS, seed=seed)
         replacement = open_source(theirs, n_partitions=PARTITIONS, seed=seed)
         tasks = Remembering()
@@ -235,11 +249,6 @@ def _rival(rows: Any, n_components: int, seed: int) -> float:
     """Best of five k-means starts of scikit-learn's, on all of the rows."""
     fits = (Rival(n_components, random_state=10 * seed + i).fit(rows) for i in range(5))
     return max(float(one.score(rows)) for one in fits)
-
-
-def _dithered(name: str, seed: int, which: int) -> Any:
-    pixels = load_sample_image(name).reshape(-1, 3) / 255.0
-    return pixels + generator(seed, Stage.SIMULATE, which).uniform(0.0, 1 / 255.0, pixels.shape)
 
 
 STUDIES: Mapping[str, Callable[[], Sequence[Any]]] = {

@@ -21,11 +21,12 @@ from dask.delayed import delayed
 from dask.utils import is_dataframe_like
 from numpy.typing import NDArray
 
-from dfmr_dask.data.source import Source
+from dfmr_dask.data.features import Expected
+from dfmr_dask.data.source import Source, lazy_rows
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.families.base import Rows
 from dfmr_dask.mixture import Mixture
-from dfmr_dask.run.fields import Field, describing_attributes, field_of
+from dfmr_dask.run.fields import coordinates_along, describing_attributes
 
 KEY = "dfmr-label"  # how the tasks are called in the Dask dashboard
 TILE = 1 << 16  # rows answered at a time, so that a block needs little memory beside itself
@@ -74,8 +75,9 @@ def labels(mixture: Mixture, data: Any, *, features: Sequence[str] | str | None 
         Rows of ``mixture.n_features`` numbers. Of arrays, the last axis holds the features.
     features : sequence of str or str, optional
         The columns (dataframes) or variables (Dataset) that are the features, in the mixture's
-        order; or the dimension that they lie along (xarray). Default: all numeric ones; for a
-        DataArray the dimension called ``feature``, or the last of two.
+        order; or the dimension that they lie along (xarray). Default: all numeric ones (those of
+        a Dataset sorted by name); of a DataArray the dimension called ``feature``, or the last of
+        two. A source has its own.
 
     Returns
     -------
@@ -123,20 +125,19 @@ def ask(
     question: Question, mixture: Mixture, data: Any, features: Sequence[str] | str | None
 ) -> Any:
     """Answer a question about each row of any kind of data."""
-    if isinstance(data, Source):
-        data, features = data.as_dataarray(), "feature"
-    if isinstance(data, xr.DataArray | xr.Dataset):
-        return _ask_field(question, mixture, field_of(data, features, mixture.n_features))
+    if isinstance(data, Source | xr.DataArray | xr.Dataset):
+        rows = lazy_rows(data, Expected(mixture.n_features), features)
+        return _ask_field(question, mixture, rows)
     if is_dask_collection(data) and is_dataframe_like(data):
         return _ask_dask_frame(question, mixture, data, features)
     if isinstance(data, da.Array):
-        return _ask_blocks(question, mixture, (_as_table(mixture, data),), stacked=True)
+        return _ask_blocks(question, mixture, _as_table(mixture, data))
     if isinstance(data, pd.DataFrame):
         return _ask_frame(data, question, mixture, _columns(mixture, data, features))
-    return _ask_rows(question, mixture, _as_table(mixture, np.asarray(data)))
+    return _ask_rows(_as_table(mixture, np.asarray(data)), question, mixture)
 
 
-def _ask_rows(question: Question, mixture: Mixture, x: NDArray[Any]) -> NDArray[Any]:
+def _ask_rows(x: NDArray[Any], question: Question, mixture: Mixture) -> NDArray[Any]:
     """Answer eagerly for an array (..., d)."""
     rows = x.reshape(-1, x.shape[-1])
     wide = (mixture.n_components,) if question.wide else ()
@@ -149,35 +150,18 @@ def _ask_rows(question: Question, mixture: Mixture, x: NDArray[Any]) -> NDArray[
     return out.reshape(*x.shape[:-1], *wide)
 
 
-def _ask_block(
-    *arrays: NDArray[Any], question: Question, mixture: Mixture, stacked: bool
-) -> NDArray[Any]:
-    """Answer for one block: features along the last axis, or an array for each of them."""
-    return _ask_rows(question, mixture, arrays[0] if stacked else np.stack(arrays, axis=-1))
-
-
-def _ask_blocks(
-    question: Question, mixture: Mixture, arrays: Sequence[da.Array], *, stacked: bool
-) -> da.Array:
-    """Answer lazily; the mixture is one task of the graph, not a part of each of them."""
-    if stacked:
-        arrays = (arrays[0].rechunk({arrays[0].ndim - 1: -1}),)
-    elif len({array.chunks for array in arrays}) > 1:
-        arrays = _alike(arrays)
-    first = arrays[0]
-    chunks = first.chunks[:-1] if stacked else first.chunks
-    shape: dict[str, Any] = {} if question.wide or not stacked else {"drop_axis": first.ndim - 1}
-    if question.wide:
-        chunks = (*chunks, (mixture.n_components,))
-        shape |= {} if stacked else {"new_axis": first.ndim}
-    token = tokenize(question.name, mixture, [array.name for array in arrays], first.chunks)
+def _ask_blocks(question: Question, mixture: Mixture, x: da.Array) -> da.Array:
+    """Answer lazily (..., d); the mixture is one task of the graph, not a part of each of them."""
+    rows = x.rechunk({x.ndim - 1: -1})
+    wide = ((mixture.n_components,),) if question.wide else ()
+    chunks = (*rows.chunks[:-1], *wide)
+    shape: dict[str, Any] = {} if question.wide else {"drop_axis": rows.ndim - 1}
     answer: da.Array = da.map_blocks(
-        _ask_block,
-        *arrays,
+        _ask_rows,
+        rows,
         question=question,
         mixture=delayed(mixture, name=f"{KEY}-{tokenize(mixture)}", traverse=False),
-        stacked=stacked,
-        name=f"{KEY}-{token}",
+        name=f"{KEY}-{tokenize(question.name, mixture, rows.name)}",
         chunks=chunks,
         dtype=np.dtype(question.dtype),
         meta=np.empty((0,) * len(chunks), dtype=question.dtype),
@@ -186,20 +170,17 @@ def _ask_blocks(
     return answer
 
 
-def _alike(arrays: Sequence[da.Array]) -> Sequence[da.Array]:
-    """Cut variables that are chunked in different ways along all their boundaries."""
-    axes = tuple(range(arrays[0].ndim))
-    pairs = [part for array in arrays for part in (array, axes)]
-    return tuple(da.core.unify_chunks(*pairs)[1])
-
-
-def _ask_field(question: Question, mixture: Mixture, field: Field) -> xr.DataArray:
-    values = _ask_blocks(question, mixture, field.arrays, stacked=field.stacked)
-    dims = (*field.dims, COMPONENT) if question.wide else field.dims
-    out = xr.DataArray(values, coords=field.coords, dims=dims, name=question.name)
+def _ask_field(question: Question, mixture: Mixture, x: xr.DataArray) -> xr.DataArray:
+    dims = x.dims[:-1]
+    out = xr.DataArray(
+        _ask_blocks(question, mixture, x.data),
+        coords=coordinates_along(x, dims),
+        dims=(*dims, COMPONENT) if question.wide else dims,
+        name=question.name,
+    )
     if question.wide:
         out = out.assign_coords({COMPONENT: np.arange(mixture.n_components)})
-    out.attrs = describing_attributes(field.attrs) | {"long_name": question.long_name}
+    out.attrs = describing_attributes(x.attrs) | {"long_name": question.long_name}
     if question.wide or question is LOG_DENSITY:
         out.attrs["units"] = "1"
         return out
@@ -218,7 +199,7 @@ def _ask_frame(
 ) -> pd.Series[Any] | pd.DataFrame:
     """Answer for a dataframe, with its index."""
     rows = frame[list(columns)].to_numpy(dtype=np.float64, na_value=np.nan)
-    values = _ask_rows(question, mixture, rows)
+    values = _ask_rows(rows, question, mixture)
     if not question.wide:
         return pd.Series(values, index=frame.index, name=question.name)
     names = [f"{COMPONENT}_{k}" for k in range(mixture.n_components)]

@@ -10,9 +10,9 @@ summary.json        last: its presence is the mark of a finished run
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ from dfmr_dask.data.files import (
     write_mixture,
 )
 from dfmr_dask.data.stores import write_dataset
-from dfmr_dask.errors import InvalidMessage, RunFolderExists, RunUnfinished
+from dfmr_dask.errors import InvalidMessage, RunUnfinished
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
+from dfmr_dask.run.places import aside, check_room, forget, set_aside
 
 DESCRIPTION, SUMMARY, MESSAGES = "run.json", "summary.json", "messages"
 LARGEST_JSON = 1 << 26
@@ -43,9 +44,25 @@ class Ledger:
     Attributes
     ----------
     folder : Path
+    replaced : Path or None
+        Where the earlier run is that this one replaces; it is removed when this one is finished.
     """
 
     folder: Path
+    replaced: Path | None = None
+
+    @staticmethod
+    def check(folder: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Raise unless :meth:`create` could begin a run in a folder; nothing is written.
+
+        Raises
+        ------
+        RunFolderExists
+            When the folder holds something that stays.
+        OSError
+            When nothing can be written there.
+        """
+        check_room(Path(folder), DESCRIPTION, overwrite=overwrite)
 
     @classmethod
     def create(
@@ -59,19 +76,23 @@ class Ledger:
         description : mapping
             Settings and source, as plain values.
         overwrite : bool
-            Remove what an earlier run left there; nothing but a run's folder is ever removed.
+            Set an earlier run aside until this one is finished, and remove it then; nothing but
+            a run's folder is ever set aside.
 
         Raises
         ------
         RunFolderExists
-            When the folder holds something.
+            When the folder holds something that stays.
+        OSError
+            When nothing can be written there.
         """
         folder = Path(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            _make_room(folder, overwrite)
-        (folder / MESSAGES).mkdir(parents=True, exist_ok=True)
+        cls.check(folder, overwrite=overwrite)
+        ledger = cls(folder, set_aside(folder))
+        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / DESCRIPTION, {"state": "running", **description})
-        return cls(folder)
+        (folder / MESSAGES).mkdir()
+        return ledger
 
     @classmethod
     def open(cls, folder: str | Path) -> Ledger:
@@ -86,9 +107,11 @@ class Ledger:
         if not (folder / DESCRIPTION).is_file():
             raise RunUnfinished(f"{folder} holds no run: there is no {DESCRIPTION} in it")
         if not (folder / SUMMARY).is_file():
+            earlier = aside(folder)
+            kept = f" The run that it was to replace is kept in {earlier}." * earlier.is_dir()
             raise RunUnfinished(
-                f"the run in {folder} did not finish: there is no {SUMMARY}. Start it again with "
-                "`dfmr run CONFIG --overwrite`."
+                f"the run in {folder} did not finish: there is no {SUMMARY}. Start it again, with "
+                f"`dfmr run CONFIG --overwrite` or in another folder.{kept}"
             )
         return cls(folder)
 
@@ -110,8 +133,10 @@ class Ledger:
         return [model, partitions, text]
 
     def finish(self, summary: Mapping[str, Any]) -> Path:
-        """Write the summary, which marks the run as finished."""
+        """Write the summary, which marks the run as finished, and remove what it replaces."""
         write_json(self.folder / SUMMARY, summary)
+        if self.replaced is not None:
+            forget(self.replaced)
         return self.folder / SUMMARY
 
     def description(self) -> dict[str, Any]:
@@ -145,17 +170,3 @@ class Ledger:
             self.folder / "partitions.zarr", chunks=None, consolidated=False
         ).load()
         return table
-
-
-def _make_room(folder: Path, overwrite: bool) -> None:
-    if not overwrite:
-        raise RunFolderExists(
-            f"{folder} holds something already. Choose another folder (--set run.folder=...), or "
-            "remove an earlier run with --overwrite."
-        )
-    if not (folder / DESCRIPTION).is_file():
-        raise RunFolderExists(
-            f"{folder} holds something that is no run (there is no {DESCRIPTION} in it), so "
-            "--overwrite does not remove it. Choose another folder."
-        )
-    shutil.rmtree(folder)

@@ -1,9 +1,8 @@
-"""What a run has found: one JSON object, and the same as a text for people."""
+"""What a run has found, as one JSON object."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,9 @@ from dfmr_dask.data.source import Source
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.results import Result
+from dfmr_dask.run.settings import Settings
 
 Summary = dict[str, Any]
-SHOWN_FEATURES = 6  # columns of the table of components; the model file has all of them
-SHOWN_IDS = 12
-SAME_REASON = 3  # from so many reasons of one form on, one stands for all
 
 
 def facts_of(source: Source) -> dict[str, Any]:
@@ -34,9 +31,8 @@ def facts_of(source: Source) -> dict[str, Any]:
 def summarize(
     facts: Mapping[str, Any],
     result: Result,
+    settings: Settings,
     *,
-    aggregator: str,
-    method: str,
     seconds: Mapping[str, float],
     files: Mapping[str, str],
     disagreement: Mapping[str, float] | None = None,
@@ -49,7 +45,7 @@ def summarize(
     facts : mapping
         From :func:`facts_of`.
     result : Result
-    aggregator, method : str
+    settings : Settings
         How the messages became the model.
     seconds : mapping of stages to seconds
     files : mapping of names to paths
@@ -75,15 +71,17 @@ def summarize(
         "failed": _reasons(verdict.failed),
         "empty": [int(i) for i in verdict.empty],
         "byzantine": [int(i) for i in result.byzantine],
-        "aggregator": aggregator,
-        "method": method,
+        "aggregator": settings.aggregator,
+        "method": settings.method,
+        "gates": list(settings.rule.gates),
+        "rho": settings.rule.rho,
         "chosen": result.chosen,
         "certified": bool(verdict.certified),
         "doubts": list(verdict.doubts),
         "notes": list(result.notes),
         "score": float(result.score) if np.isfinite(result.score) else None,
         "score_rows": int(result.score_rows),
-        "error": (errors or {}).get(aggregator),
+        "error": (errors or {}).get(settings.aggregator),
         "components": components(result.mixture),
         "compared": _compared(result, disagreement or {}, errors or {}),
         "seconds": {stage: round(float(value), 3) for stage, value in seconds.items()},
@@ -108,27 +106,6 @@ def components(mixture: Mixture) -> list[dict[str, Any]]:
         variances = np.diagonal(params["covariances"], axis1=1, axis2=2)
     rows = zip(mixture.weights, params["means"], np.sqrt(variances), strict=True)
     return [{"weight": float(w), "mean": mean.tolist(), "sd": sd.tolist()} for w, mean, sd in rows]
-
-
-def summary_text(summary: Mapping[str, Any]) -> str:
-    """Write a summary for people.
-
-    Parameters
-    ----------
-    summary : mapping
-        From :func:`summarize`, or read again from ``summary.json``.
-    """
-    parts = [
-        _head(summary),
-        _partitions(summary),
-        _components(summary),
-        _comparison(summary),
-        _listed("Doubts", summary["doubts"]),
-        _listed("Notes", summary["notes"]),
-        _seconds(summary["seconds"]),
-        _table("Files", [[name, path] for name, path in summary["files"].items()]),
-    ]
-    return "\n\n".join(part for part in parts if part)
 
 
 def _reasons(reasons: Mapping[int, str]) -> list[dict[str, Any]]:
@@ -157,139 +134,3 @@ def _compared(
 
 def _said(i: int, mixture: Mixture) -> Message:
     return Message(i, "fitted", rows=1, mixture=mixture)
-
-
-def _head(summary: Mapping[str, Any]) -> str:
-    features = summary["features"]
-    names = ", ".join(features[:SHOWN_FEATURES]) + (
-        ", ..." if len(features) > SHOWN_FEATURES else ""
-    )
-    left_out = summary["rows_left_out"]
-    lines = [
-        f"Source      {summary['source']}",
-        f"Rows        {summary['rows']:,} x {len(features)} features ({names})"
-        + (f"; {left_out:,} with NaN or infinity left out" if left_out else ""),
-        f"Model       {len(summary['components'])} components by {summary['aggregator']}, "
-        f"method {summary['method']}{_chosen(summary['chosen'])}",
-        _score(summary),
-    ]
-    if summary.get("error") is not None:
-        lines.append(f"Error       {_number(summary['error'])} (transport distance to the truth)")
-    if not summary["certified"]:
-        lines.append("NOT CERTIFIED: see the doubts below before this model is used.")
-    return "\n".join(lines)
-
-
-def _chosen(what: str) -> str:
-    return f"; the check at the end kept the {what}" if what else ""
-
-
-def _score(summary: Mapping[str, Any]) -> str:
-    if summary["score"] is None:
-        return "Score       not known without reading rows again"
-    return (
-        f"Score       {_number(summary['score'])} nats a row "
-        f"(mean log-likelihood of {summary['score_rows']:,} rows of the kept partitions)"
-    )
-
-
-def _partitions(summary: Mapping[str, Any]) -> str:
-    counts = ", ".join(f"{len(summary[k])} {k}" for k in ("kept", "dropped", "failed", "empty"))
-    lines = [f"Partitions  {summary['partitions']}: {counts}"]
-    if summary["dropped"]:
-        lines.append("  reasons for dropping: distances to the center > cut-off, gate by gate")
-    for kind in ("dropped", "failed"):
-        lines += [f"  {kind} {line}" for line in grouped(summary[kind])]
-    if lies := set(summary["byzantine"]):
-        caught = lies - set(summary["kept"])
-        honest = {one["id"] for one in summary["dropped"]} - lies
-        lines.append(
-            f"  {len(lies)} were made Byzantine by the corruption stage: {len(caught)} of them "
-            f"thrown out, and {len(honest)} honest ones with them"
-        )
-    return "\n".join(lines)
-
-
-def grouped(reasons: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Say reasons once where many share them; numbers in them may differ.
-
-    Examples
-    --------
-    >>> from dfmr_dask.show.summary import grouped
-    >>> grouped([{"id": i, "reason": f"too far: {i}.5"} for i in range(4)])
-    ['0, 1, 2, 3: such as too far: 0.5']
-    """
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for one in reasons:
-        groups.setdefault(re.sub(r"\d[\d.,e+-]*", "#", one["reason"]), []).append(one)
-    return [line for group in groups.values() for line in _of_group(group)]
-
-
-def _of_group(group: list[Mapping[str, Any]]) -> list[str]:
-    texts = [one["reason"] for one in group]
-    if len(set(texts)) == 1:
-        return [f"{_ids(group)}: {texts[0]}"]
-    if len(group) >= SAME_REASON:
-        return [f"{_ids(group)}: such as {texts[0]}"]
-    return [f"{one['id']}: {one['reason']}" for one in group]
-
-
-def _ids(group: list[Mapping[str, Any]]) -> str:
-    shown = ", ".join(str(one["id"]) for one in group[:SHOWN_IDS])
-    more = len(group) - SHOWN_IDS
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _components(summary: Mapping[str, Any]) -> str:
-    features = summary["features"][:SHOWN_FEATURES]
-    rows = [["", "weight", *features]]
-    for k, one in enumerate(summary["components"]):
-        pairs = zip(one["mean"], one["sd"], strict=True)
-        cells = [f"{_number(mean)} ± {_number(sd)}" for mean, sd in pairs]
-        rows.append([str(k), f"{one['weight']:.4f}", *cells[:SHOWN_FEATURES]])
-    more = len(summary["features"]) - len(features)
-    title = "Components  weight, and mean ± standard deviation of each feature"
-    return _table(title + (f" ({more} more features in the model)" if more else ""), rows)
-
-
-def _comparison(summary: Mapping[str, Any]) -> str:
-    rows = [
-        [
-            one["aggregator"],
-            f"CTD-KL {_number(one['ctd'])}",
-            f"score {_number(one['score'])}",
-            _share(one["labels_differ"]),
-            "" if one.get("error") is None else f"error {_number(one['error'])}",
-        ]
-        for one in summary["compared"]
-    ]
-    return _table(
-        "Compared    other aggregates of the same messages: distance to the model, score", rows
-    )
-
-
-def _share(share: float | None) -> str:
-    return "" if share is None else f"{100.0 * share:.1f} % of the labels differ"
-
-
-def _seconds(seconds: Mapping[str, float]) -> str:
-    stages = ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items())
-    return f"Seconds     {stages} (in all {sum(seconds.values()):.1f})" if seconds else ""
-
-
-def _listed(title: str, lines: Iterable[str]) -> str:
-    found = [f"  {line}" for line in lines]
-    return "\n".join([title, *found]) if found else ""
-
-
-def _table(title: str, rows: list[list[str]]) -> str:
-    """Lay out cells in columns."""
-    if not rows:
-        return ""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join([title, *(f"  {line}".rstrip() for line in lines)])
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4g}"

@@ -5,11 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,60 +13,9 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from distributed import Client
 
-from dfmr_dask.command.cli import main
 from dfmr_dask.data.files import read_mixture
-
-CONFIGS = Path(__file__).parents[2] / "configs"
-SMALL = {
-    "quickstart": (
-        "simulate.stride=5",
-        "simulate.chunk_rows=600",
-        "mixture.n_components=4",
-    ),
-    "out-of-core": (
-        "simulate.rows=12000",
-        "simulate.chunk_rows=1000",
-        "simulate.n_features=3",
-        "simulate.separation=8",
-        "source.rows_per_partition=1000",
-        "mixture.n_components=5",
-        "cluster.memory_limit=2GiB",
-    ),
-    "paper-simulation": (
-        "simulate.rows=24000",
-        "simulate.chunk_rows=2000",
-        "simulate.n_features=3",
-        "simulate.separation=8",
-        "aggregate.rho=3",
-    ),
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def client() -> Iterator[Client]:
-    with Client(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
-    ) as client:
-        yield client
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def dfmr(*args: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        main(args)
-    return int(left.value.code or 0)
-
-
-def run_small(name: str, *args: str) -> int:
-    sets = [part for value in SMALL[name] for part in ("--set", value)]
-    return dfmr("run", str(CONFIGS / f"{name}.yaml"), *sets, *args)
+from tests.command.calls import CONFIGS, dfmr, run_small
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +220,29 @@ def test_the_paper_simulation_compares_all_aggregators(
     assert "labels" not in found["files"]
 
 
+def test_another_method_comes_with_its_own_gates_and_rho(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_small("paper-simulation") == 0
+    assert "method paper" in (text := capsys.readouterr().out)
+    assert "gates l2; cut-off at rho = 3" in text
+    run = "runs/paper-simulation"
+    assert dfmr("aggregate", run, "--method", "blocks") == 0
+    assert "gates blocks; cut-off without rho" in capsys.readouterr().out
+    cases: list[tuple[list[str], tuple[list[str], float | None]]] = [
+        (["--method", "blocks", "--rho", "4"], (["blocks"], 4.0)),
+        (["--method", "blocks", "--gate", "ctd"], (["ctd"], None)),
+        (["--method", "paper"], (["l2"], 3.0)),
+        (["--gate", "ctd"], (["ctd"], 3.0)),
+    ]
+    for i, (args, expected) in enumerate(cases):
+        assert dfmr("aggregate", run, *args, "--out", f"a{i}", "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["gates"], found["rho"]) == expected
+    folders = {path.name for path in Path(run, "aggregates").iterdir()}
+    assert folders == {"dfmr-blocks", *(f"a{i}" for i in range(len(cases)))}
+
+
 def test_plan_computes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config, sets = str(CONFIGS / "out-of-core.yaml"), ["--set", "simulate.rows=12000"]
     sets += ["--set", "simulate.chunk_rows=1000", "--set", "source.rows_per_partition=2000"]
@@ -283,7 +250,11 @@ def test_plan_computes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -
     assert "dfmr simulate" in capsys.readouterr().err
     assert dfmr("simulate", config, *sets) == 0
     assert dfmr("simulate", config, *sets) == 0
-    assert capsys.readouterr().out.splitlines()[1].endswith("is there already")
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].endswith("is written")
+    assert told[2].endswith("is there already")
+    assert told[3] == "data/out-of-core.truth.npz holds the true mixture"
+    assert Path("data/out-of-core.truth.npz").is_file()
     assert dfmr("plan", config, *sets, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["rows"], found["partitions"]) == (12000, 6)
@@ -304,29 +275,6 @@ def test_a_store_made_from_another_recipe_is_not_taken_for_it(
     zarr.create_array("foreign.zarr", shape=(10, 2), dtype="f8")
     assert dfmr("simulate", config, "--set", "source.path=foreign.zarr") == 2
     assert "was not made by this command" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("sets", "code", "words"),
-    [
-        (["mixture.n_component=3"], 2, "mixture.n_component: unknown key"),
-        (["mixture.tol=-1"], 2, "mixture.tol: came -1"),
-        (["source.path=nowhere.zarr", "simulate=null"], 1, "there is no"),
-        (["mixture.n_components=900"], 1, "900 components"),
-        (["picture=true", "labels.write=true"], 2, "picture: came True"),
-        (["cluster.memory_limit=1MiB"], 2, "cluster.memory_limit: came '1MiB'"),
-        (["source.features=nothing"], 1, "nothing"),
-        (["aggregate.compare=[oracle]", "corruption=null"], 2, "oracle"),
-    ],
-)
-def test_what_cannot_be_run_is_refused_before_a_folder_is_made(
-    here: Path, capsys: pytest.CaptureFixture[str], sets: list[str], code: int, words: str
-) -> None:
-    assert run_small("paper-simulation", *[p for one in sets for p in ("--set", one)]) == code
-    told = capsys.readouterr().err
-    assert words in told
-    assert "Traceback" not in told
-    assert not Path("runs/paper-simulation/summary.json").exists()
 
 
 def test_an_unfinished_run_is_not_taken_for_a_finished_one(
@@ -361,21 +309,3 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert dfmr("--version") == 0
     assert dfmr("run", "--help") == 0
     assert "--overwrite" in capsys.readouterr().out
-
-
-def test_ctrl_c_leaves_no_store_and_says_what_to_do(here: Path) -> None:
-    config = str(CONFIGS / "out-of-core.yaml")  # all 40 million rows: it is cut short
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dfmr_dask", "simulate", config],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(CONFIGS.parent)},
-    )
-    while process.poll() is None and not list(here.glob("data/.*")):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in told
-    assert "Traceback" not in told
-    assert list(here.glob("data/*")) == []

@@ -10,8 +10,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfmr_dask.command.config import RunConfig, configuration, read_config, settings_of
+from dfmr_dask.aggregate.aggregators import AGGREGATORS
+from dfmr_dask.aggregate.filtering import GATES
+from dfmr_dask.command.config import configuration, read_config, settings_of
+from dfmr_dask.command.schema import RunConfig
 from dfmr_dask.errors import InvalidConfiguration
+from dfmr_dask.estimator import GaussianMixture
+from dfmr_dask.families import COVARIANCE_TYPES
+from dfmr_dask.local.start import STARTS
+from dfmr_dask.run.settings import METHODS, WEIGHTS
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 SMALLEST: dict[str, Any] = {
@@ -54,7 +61,7 @@ def test_defaults_are_those_of_the_method() -> None:
         ("zzz=1", ["zzz", "unknown key", "allowed: source, mixture"]),
         ("simulate={kind: photographs, chunk_rows: 4, sead: 1}", ["simulate.sead", "seed?"]),
         ("corruption.replacement.pth=1", ["corruption.replacement.pth", "did you mean path?"]),
-        ("mixture.tol=-1", ["mixture.tol", "came -1", "greater than 0"]),
+        ("mixture.tol=-1", ["mixture.tol", "came -1", "greater than or equal to 0"]),
         ("mixture.n_components=0", ["mixture.n_components", "came 0", "greater than 0"]),
         ("mixture.n_components=true", ["mixture.n_components", "came True", "whole number"]),
         ("mixture.n_components=2.5", ["mixture.n_components", "came 2.5", "whole number"]),
@@ -64,17 +71,29 @@ def test_defaults_are_those_of_the_method() -> None:
         ("aggregate.compare=[vanila]", ["aggregate.compare.0", "did you mean vanilla?"]),
         ("aggregate.rho=0.5", ["aggregate.rho", "came 0.5", "greater than or equal to 1"]),
         ("corruption={attack: mean, fraction: 1.2}", ["corruption.fraction", "came 1.2"]),
-        ("corruption={attack: data, fraction: .2}", ["corruption", "replacement", "attack: data"]),
+        (
+            "corruption={attack: data, fraction: .2}",
+            ["corruption.replacement: came nothing, with attack: data; wanted {path"],
+        ),
+        (
+            "corruption={attack: mean, fraction: .2, stages: [rows]}",
+            ["corruption.stages: came ('rows',); wanted stages that fit"],
+        ),
+        ("aggregate.compare=[oracle]", ["aggregate.compare: came ('oracle',); wanted a corr"]),
+        ("aggregate.aggregator=oracle", ["aggregate.aggregator: came 'oracle'; wanted a corr"]),
+        ("source={path: a, plan: rows}", ["source.plan: came 'rows'; wanted sizes", "plan='rows'"]),
+        ("aggregate.gates=[l3]", ["aggregate.gates.0: came 'l3'; wanted 'blocks', 'ctd', 'fish"]),
+        ("mixture.init_params=3", ["mixture.init_params: came 3; wanted 'overfit', "]),
         ("cluster.memory_limit=plenty", ["cluster.memory_limit", "'plenty'", "512MiB"]),
-        ("source.features=3", ["source.features", "came 3", "a text or a list"]),
+        ("source.features=3.5", ["source.features: came 3.5", "a text or a whole number"]),
         ("source.path=null", ["source.path", "came None"]),
-        ("simulate={kind: gauss}", ["simulate", "'gaussian', 'photographs'"]),
+        ("simulate={kind: gauss}", ["simulate.kind: came 'gauss'; wanted one of 'gaussian', 'ph"]),
         ("simulate={kind: gaussian}", ["simulate.rows", "came nothing", "no default"]),
-        ("simulate={rows: 3}", ["simulate", "the key kind"]),
+        ("simulate={rows: 3}", ["simulate.kind: came nothing; wanted"]),
         ("run.seed=-1", ["run.seed", "came -1"]),
         ("mixture=3", ["mixture", "came 3", "keys with values"]),
         ("picture={}", ["picture", "true or false"]),
-        ("source.path.x=3", ["source.path.x", "'a.zarr'"]),
+        ("source.path.x=3", ["source.path.x", "keys were wanted"]),
         ("nothing", ["nothing", "key=value"]),
         ("a..b=3", ["a..b", "key=value"]),
         ("source.path=[}", ["source.path", "no YAML"]),
@@ -88,8 +107,27 @@ def test_errors_name_key_value_and_choice(path: Path, override: str, said: list[
 
 
 def test_a_picture_needs_labels(path: Path) -> None:
-    with pytest.raises(InvalidConfiguration, match=r"labels\.write: true"):
+    with pytest.raises(InvalidConfiguration, match=r"^labels\.write: came False; wanted true"):
         read_config(path, ["picture=true", "labels.write=false"])
+
+
+def test_estimator_and_configuration_have_one_rule_for_tol(path: Path) -> None:
+    assert read_config(path, ["mixture.tol=0"]).mixture.tol == 0.0
+    GaussianMixture(tol=0.0)._validate_params()
+
+
+def test_tables_of_the_method_say_what_is_allowed(path: Path) -> None:
+    for key, names in {
+        "aggregate.method": METHODS,
+        "aggregate.weights": WEIGHTS,
+        "mixture.init_params": STARTS,
+        "mixture.covariance_type": COVARIANCE_TYPES,
+    }.items():
+        for name in names:
+            read_config(path, [f"{key}={name}"])
+    for names, key in ((AGGREGATORS, "compare"), (GATES, "gates")):
+        corrupted = "corruption={attack: mean, fraction: .2}"
+        read_config(path, [f"aggregate.{key}=[{', '.join(names)}]", corrupted])
 
 
 def test_misspelt_keys_come_before_what_is_missing_for_them(path: Path) -> None:

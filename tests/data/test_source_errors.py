@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import dask.array as da
 import numpy as np
 import pandas as pd
@@ -60,16 +62,17 @@ def test_dimensions_that_do_not_fit():
     refused("features=<axis from 0 to 2>", cube)
     refused("has axes 0 to 2", cube, features=3)
     named = xr.DataArray(np.zeros((2, 3, 4)), dims=("y", "x", "band"), name="pixels")
-    refused("say which dimension holds the features: one of", named)
+    refused(r"features=\['pixels'\] for one feature.*or the dimension .*features='band'", named)
     refused("features='band'", named.to_dataset())
-    refused("name one dimension out of", named, features=["a", "b"])
+    refused(r"there are: pixels. Or one dimension.*'band'\]", named, features=["a", "b"])
+    refused("has axes 0 to 2", named, features=5)
     flat = xr.DataArray(np.zeros(3), dims="row", name="a")
     refused("no dimension is left for rows", flat, features="row")
     refused("is named 'feature'", xr.Dataset({"a": ("feature", np.zeros(3))}))
 
 
 def test_values_that_are_no_numbers():
-    refused(r"no numbers: name \(strings\)", pd.DataFrame({"name": ["a"], "x": [1.0]}))
+    refused(r"no numbers: name \(text of dtype str\)", pd.DataFrame({"name": ["a"], "x": [1.0]}))
     days = pd.DataFrame({"day": pd.to_datetime(["2020-01-01"]), "x": [1.0]})
     refused(r"day \(dates\)", days)
     refused(r"kind \(category\)", pd.DataFrame({"kind": pd.Categorical(["a"])}))
@@ -78,9 +81,11 @@ def test_values_that_are_no_numbers():
     refused("no numbers", np.array([[None]], dtype=object))
     refused("masked", np.ma.masked_array(np.zeros((2, 2)), mask=True))
     words = xr.Dataset({"a": ("row", ["x", "y"]), "b": ("row", [1.0, 2.0])})
-    refused(r"a \(strings\)", words, features=["a", "b"])
+    refused(r"a \(text of dtype", words, features=["a", "b"])
     refused("no numbers", words[["a"]])
     refused("no variable has a dimension", xr.Dataset({"crs": 1}))
+    letters = zarr.create_array(store={}, shape=(2, 2), dtype=str)
+    refused("text of dtype StringDType", letters)
 
 
 def test_features_that_do_not_exist():
@@ -126,6 +131,38 @@ def test_nothing_to_fit():
 def test_plans_that_cannot_be_made(options, match):
     refused(match, np.zeros((10, 2)), **options)
     refused(match, da.zeros((10, 2), chunks=(4, 2)), **options)
+
+
+def test_options_that_mean_nothing_for_the_data(tmp_path):
+    store = tmp_path / "t.zarr"
+    array = zarr.create_array(store=str(store), shape=(4, 2), dtype="f4")
+    frame, labelled = pd.DataFrame({"a": [1.0]}), xr.Dataset({"a": ("x", [1.0])})
+    for data in (np.zeros((3, 2)), frame, labelled, da.zeros((3, 2))):
+        refused("group='a' is for Zarr", data, group="a")
+    for data in (np.zeros((3, 2)), labelled, array):
+        refused("storage_options= are for URLs", data, storage_options={"anon": True})
+    refused("came with the Zarr array", array, group="a")
+    refused("storage_options= came with the path", store, storage_options={"anon": True})
+    group = zarr.open_group(str(tmp_path), mode="a")
+    refused("has no group 'u.zarr'; it holds: t.zarr", group, group="u.zarr")
+
+
+def test_options_of_file_urls_go_to_fsspec(tmp_path):
+    url = (tmp_path / "t.zarr").as_uri()
+    array = zarr.create_array(store=str(tmp_path / "t.zarr"), shape=(4, 2), dtype="f4")
+    array[...] = 1
+    source = open_source(url, storage_options={"auto_mkdir": False})
+    again = pickle.loads(pickle.dumps(source.rows(0)))
+    assert again().tolist() == [[1, 1]] * 4
+    refused("there is no", url + "x", storage_options={"auto_mkdir": False})
+
+
+@pytest.mark.parametrize("folder", ["t.parquet", "plain", "years"])
+def test_folders_of_parquet_are_recognized(tmp_path, folder):
+    inner = tmp_path / folder / ("year=2020" if folder == "years" else "")
+    inner.mkdir(parents=True)
+    (inner / ("part.0.parquet" if folder != "t.parquet" else "part.0")).write_bytes(b"PAR1")
+    refused("It looks like .parquet: open it with dask.dataframe.read_parq", tmp_path / folder)
 
 
 def test_kinds_of_data_that_are_unknown():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import uuid
 from collections import Counter
+from functools import partial
 
 import dask
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 import zarr
@@ -158,6 +161,26 @@ def test_forms_of_a_store(tmp_path, form):
     assert "t.zarr" in source.location or "inner" in source.location
 
 
+@pytest.mark.parametrize("form", ["memory", "dict", "group"])
+def test_a_store_in_memory_keeps_its_chunks(form):
+    place = f"memory://{uuid.uuid4().hex}/t.zarr" if form == "memory" else {}
+    whole = zarr.create_group(store=place) if form == "group" else place
+    name = {"name": "t", "dimension_names": ("row", "band")} if form == "group" else {}
+    make = whole.create_array if form == "group" else partial(zarr.create_array, store=place)
+    array = make(shape=(90, 3), dtype="f4", chunks=(10, 3), **name)
+    array[...] = table(90)
+    source = open_source({"memory": place, "dict": array, "group": whole}[form])
+    assert source.in_memory
+    assert len(source.plan) == 9
+    np.testing.assert_array_equal(all_rows(source), table(90))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source.rows(4)))(), table(90)[40:50])
+    before = json.dumps(source.description)
+    np.testing.assert_array_equal(source.as_dataarray().values, table(90))
+    array[0, 0] = 7
+    again = open_source({"memory": place, "dict": array, "group": whole}[form])
+    assert json.dumps(again.description) != before
+
+
 def test_a_store_in_memory_is_a_table_in_memory():
     array = zarr.create_array(store={}, shape=(20, 2), dtype="i2", chunks=(5, 2))
     array[...] = np.arange(40).reshape(20, 2)
@@ -229,7 +252,11 @@ def ocean(tmp_path):
             "salt": (dims, salt),
             "station": ("lon", list("abcde")),
         },
-        coords={"time": np.arange(6), "lat": np.linspace(-1, 1, 4), "lon": np.arange(5)},
+        coords={
+            "time": pd.date_range("2020-01-01", periods=6),
+            "lat": np.linspace(-1, 1, 4),
+            "lon": np.arange(5),
+        },
         attrs={"title": "ocean"},
     )
     encoding = {
@@ -262,6 +289,9 @@ def test_a_grid_written_by_xarray(ocean, form, plan):
     assert source.features == ("salt", "temp")
     assert source.sample_dims == ("time", "lat", "lon")
     assert source.units == {"temp": "K"}
+    assert source.in_memory == (form == "numpy")
+    assert source.named
+    assert json.loads(json.dumps(source.description)) == source.description
     rows = all_rows(source)
     assert np.isnan(rows).sum() == 5
     np.testing.assert_allclose(ordered(rows), ordered(stacked(data, source.features)), atol=1e-6)
@@ -297,7 +327,7 @@ def test_lazy_readers_are_small_and_what_was_opened_stays_unloaded(ocean):
 
 def test_variables_that_are_no_numbers_are_left_out_and_named(ocean):
     source = open_source(ocean[0])
-    assert sorted(source.features) == ["salt", "temp"]
+    assert source.features == ("salt", "temp")
     assert "station" in source.plan.notes[0]
 
 
@@ -336,6 +366,43 @@ def test_variables_in_other_orders_and_chunks(tmp_path):
     np.testing.assert_array_equal(np.sort(rows[:, 0]), np.arange(24.0))
     assert source.plan.decoded_bytes > source.plan.bytes
     np.testing.assert_array_equal(source.as_dataarray()[..., 1].values, -a)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_coordinates_of_time_tell_sources_apart(ocean, form):
+    path, data = ocean
+    names = ["salt", "temp"]
+    one = open_source(FORMS[form](path), features=names).description
+    assert one == open_source(FORMS[form](path), features=names).description
+    later = data.assign_coords(time=data.time + np.timedelta64(1, "D"))
+    xr.Dataset(coords={"time": later.time}).to_zarr(path, mode="a")
+    if form != "numpy":  # loaded values are told apart by themselves
+        assert one != open_source(FORMS[form](path), features=names).description
+
+
+@pytest.mark.parametrize("consolidated", [False, True])
+def test_features_that_nobody_named_are_sorted(tmp_path, consolidated):
+    names = ["nitrate", "salt", "depth", "temp", "oxygen", "chlorophyll"]
+    data = xr.Dataset({name: ("row", np.arange(8.0)) for name in names})
+    data["word"] = ("row", list("abcdefgh"))
+    data["letter"] = data["word"]
+    path = tmp_path / "g.zarr"
+    data.to_zarr(path, consolidated=consolidated, zarr_format=2)
+    forms = [path, zarr.open_group(path, mode="r"), xr.open_zarr(path, consolidated=consolidated)]
+    for form in forms:
+        source = open_source(form)
+        assert source.features == tuple(sorted(names))
+        assert "letter, word" in source.plan.notes[0]
+
+
+def test_columns_without_names_are_known_as_such(tmp_path):
+    path = stored(tmp_path / "t.zarr", table(), chunks=(10, 3))
+    plain = xr.DataArray(table(), dims=("row", "band"))
+    assert not open_source(path).named
+    assert not open_source(plain).named
+    assert open_source(plain).features == ("band_0", "band_1", "band_2")
+    assert open_source(path, features=["a", "b", "c"]).named
+    assert open_source(plain.assign_coords(band=list("abc"))).named
 
 
 @pytest.mark.parametrize("form", ["dataset", "dataarray", "obvious"])

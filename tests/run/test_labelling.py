@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import dask
@@ -153,7 +154,7 @@ def test_variables_with_other_chunks_and_other_order_of_dimensions(
 ) -> None:
     data = grid.chunk(CHUNKS)
     data["salt"] = grid["salt"].chunk(time=3, lat=10, lon=4).transpose("lon", "time", "lat")
-    asked = labels(MIXTURE, data)
+    asked = labels(MIXTURE, data, features=["temp", "salt"])
     assert asked.dims == ("time", "lat", "lon")
     assert np.array_equal(asked.values, expected)
 
@@ -198,6 +199,22 @@ def test_dataframes_keep_their_index_and_are_picked_by_name(
     assert list(share.columns) == ["component_0", "component_1", "component_2"]
 
 
+def test_loaded_grids_without_chunks_are_cut_where_they_are_large() -> None:
+    grid = xr.Dataset({name: (("y", "x"), np.zeros((400, 500))) for name in ("a", "b")})
+    with dask.config.set({"array.chunk-size": "400 kiB"}):
+        assert labels(MIXTURE, grid).data.npartitions > 1
+    assert labels(MIXTURE, grid).data.npartitions == 1
+    assert labels(MIXTURE, grid.isel(x=slice(0))).shape == (400, 0)
+
+
+def test_a_block_of_variables_is_one_task_with_its_answer(grid: xr.Dataset) -> None:
+    asked = labels(MIXTURE, grid.chunk(CHUNKS))
+    (optimized,) = dask.optimize(asked.data)
+    names = Counter(key_split(key) for key in optimized.__dask_graph__())
+    assert names[KEY] == 6 + 1  # and the mixture
+    assert "dfmr-features" not in names
+
+
 def test_one_feature_may_be_a_grid_of_its_own(values: np.ndarray[Any, Any]) -> None:
     one = Mixture(
         Gaussian(), [0.5, 0.5], {"means": [[0.0], [4.0]], "covariances": [[[1.0]], [[2.0]]]}
@@ -211,11 +228,15 @@ def test_one_feature_may_be_a_grid_of_its_own(values: np.ndarray[Any, Any]) -> N
 @pytest.mark.parametrize(
     ("spoil", "features", "text"),
     [
-        (lambda grid: grid, ["temp", "sal"], "no numeric variables.*sal"),
-        (lambda grid: grid, ["temp"], "1 features; the mixture has 2"),
-        (lambda grid: grid.assign(salt=grid["salt"].isel(lat=0)), None, "salt lies along"),
-        (lambda grid: grid["temp"], None, "which dimension"),
-        (lambda grid: grid["temp"], "depth", "the dimensions are"),
+        (lambda grid: grid, ["temp", "sal"], "not found; there are: temp, salt"),
+        (lambda grid: grid, ["temp"], "temp came, with 1 features; the mixture has 2"),
+        (
+            lambda grid: grid.assign(salt=grid["salt"].isel(lat=0)),
+            None,
+            r"salt on \(lon, time\); temp on",
+        ),
+        (lambda grid: grid["temp"], None, "say what the features are"),
+        (lambda grid: grid["temp"], "depth", "there are: temp. Or one dimension holds"),
         (lambda grid: grid["temp"].values.astype(str), None, "rows of numbers"),
         (lambda grid: grid["temp"].values, None, "8 features; the mixture has 2"),
         (lambda grid: grid.to_dataframe(), ["temp", "salty"], "no numeric columns.*salty"),

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dfmr_dask.aggregate.verdict import Verdict
+from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import open_source
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.results import Result
+from dfmr_dask.run.settings import Settings
 from dfmr_dask.show.reading import plan_summary, plan_text
-from dfmr_dask.show.summary import Summary, facts_of, grouped, summarize, summary_text
+from dfmr_dask.show.report import grouped, summary_text
+from dfmr_dask.show.summary import Summary, facts_of, summarize
+
+SETTINGS = Settings(family=COVARIANCE_TYPES["diag"], n_components=2)
 
 
 def mixture(shift: float = 0.0) -> Mixture:
@@ -50,13 +56,12 @@ def result(**changes: object) -> Result:
     return Result(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def summary(**changes: object) -> Summary:
+def summary(settings: Settings = SETTINGS, **changes: object) -> Summary:
     source = open_source(np.zeros((1000, 2)), features=["temp", "salt"], n_partitions=10)
     return summarize(
         facts_of(source),
         result(**changes),
-        aggregator="dfmr",
-        method="blocks",
+        settings,
         seconds={"fit": 2.0, "label": 0.5},
         files={"model": "runs/a/model.npz"},
         disagreement={"vanilla": 0.125},
@@ -112,6 +117,22 @@ def test_doubts_are_loud() -> None:
     assert "NOT CERTIFIED" not in summary_text(summary())
 
 
+@pytest.mark.parametrize("name", ["vanilla", "coat", "trim", "oracle"])
+def test_only_who_filters_can_certify(name: str) -> None:
+    settings = replace(SETTINGS, aggregator=name, corruption=Corruption("mean", 0.2))
+    text = summary_text(summary(settings, verdict=Verdict((0,), certified=False)))
+    assert f"nothing is certified: {name} filters nobody" in text
+    assert "doubts below" not in text
+    assert "Filter" not in text
+
+
+def test_the_filter_is_named_with_its_cut() -> None:
+    paper = summary(replace(SETTINGS, method="paper"))
+    assert (paper["method"], paper["gates"], paper["rho"]) == ("paper", ["l2"], 1.35)
+    assert "gates l2; cut-off at rho = 1.35" in summary_text(paper)
+    assert "gates blocks; cut-off without rho" in summary_text(summary())
+
+
 def test_a_score_that_nobody_knows_is_null() -> None:
     found = summary(score=float("nan"), score_rows=0, compared={}, scores={}, chosen="")
     assert found["score"] is None
@@ -131,8 +152,7 @@ def test_many_partitions_and_features_stay_readable() -> None:
     found = summarize(
         facts_of(source),
         result(mixture=forty, compared={}),
-        aggregator="dfmr",
-        method="blocks",
+        SETTINGS,
         seconds={},
         files={},
     )

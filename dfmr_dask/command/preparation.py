@@ -6,21 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import zarr
 from dask.utils import format_bytes, parse_bytes
 
-from dfmr_dask.command.config import GaussianRecipe, LabelsSection, RunConfig, SourceSection
+from dfmr_dask.command.schema import GaussianRecipe, LabelsSection, RunConfig, SourceSection
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import Source, open_source
-from dfmr_dask.errors import InvalidConfiguration
+from dfmr_dask.errors import InvalidConfiguration, InvalidSource
 from dfmr_dask.experiments.populations import (
     Count,
     nothing,
     population,
     recipe_of,
+    truth_path,
     write_gaussians,
     write_photographs,
 )
 from dfmr_dask.families import COVARIANCE_TYPES
+from dfmr_dask.run.pipeline import check_replacement, check_sizes
+from dfmr_dask.run.places import check_place
+from dfmr_dask.run.record import scrubbed
 from dfmr_dask.run.settings import Settings
 
 
@@ -55,6 +60,8 @@ def make_store(config: RunConfig, count: Count = nothing) -> bool:
     ------
     InvalidConfiguration
         When there is another store under its name, or no recipe to make one from.
+    OSError
+        When nothing can be written there.
     """
     if config.simulate is None:
         raise InvalidConfiguration("simulate: this section is missing; there is nothing to make")
@@ -67,6 +74,7 @@ def make_store(config: RunConfig, count: Count = nothing) -> bool:
     if path.exists():
         _check_same(path, recipe)
         return False
+    check_place(path)
     if isinstance(config.simulate, GaussianRecipe):
         _write_gaussians(path, config.simulate, recipe, count)
     else:
@@ -82,6 +90,12 @@ def make_store(config: RunConfig, count: Count = nothing) -> bool:
     return True
 
 
+def truth_of(config: RunConfig) -> Path | None:
+    """Return where the true mixture of the simulated store lies, if it has one."""
+    made = isinstance(config.simulate, GaussianRecipe)
+    return truth_path(Path(config.source.path)) if made else None
+
+
 def open_inputs(config: RunConfig) -> Inputs:
     """Open what a run reads, and refuse what does not fit together before anything is computed.
 
@@ -91,12 +105,16 @@ def open_inputs(config: RunConfig) -> Inputs:
         When data cannot be opened.
     InvalidConfiguration
         When features differ between them, or a picture is asked of rows that lie on no plane.
+    DegenerateRows
+        When no partition has rows enough.
     """
     source = opened(config.source, config.run.seed)
     labeled = _labeled(config, source)
-    attack = config.corruption
+    attack, place = config.corruption, "corruption.replacement"
     replacement = (
-        opened(attack.replacement, config.run.seed) if attack and attack.replacement else None
+        opened(attack.replacement, config.run.seed, place)
+        if attack and attack.replacement
+        else None
     )
     others = {"labels": labeled, "corruption.replacement": replacement}
     for name, other in others.items():
@@ -111,12 +129,50 @@ def open_inputs(config: RunConfig) -> Inputs:
             f"{labeled.location} lie on {labeled.sample_dims} and not on two dimensions"
         )
     _check_memory(config, source)
+    settings = fit_settings(config)
+    check_sizes(source, settings)
+    check_replacement(source, settings, replacement)
     return Inputs(source, labeled, replacement)
 
 
-def opened(section: SourceSection, seed: int) -> Source:
-    """Open the data of a section; the seed is that of plans that draw."""
-    return open_source(section.path, seed=seed, **section.model_dump(exclude={"path"}))
+def opened(section: SourceSection, seed: int, name: str = "source") -> Source:
+    """Open the data of a section.
+
+    Parameters
+    ----------
+    section : SourceSection
+    seed : int
+        Of plans that draw.
+    name : str
+        What the section is called in errors.
+
+    Raises
+    ------
+    InvalidSource
+        When there is no such store.
+    InvalidConfiguration
+        When there is one, and the other keys of the section do not fit it.
+    """
+    try:
+        return open_source(section.path, seed=seed, **section.model_dump(exclude={"path"}))
+    except InvalidSource as error:
+        told = scrubbed(str(error), section.storage_options)
+        reason = None if section.storage_options else error  # its text may hold credentials
+        if _is_store(section):
+            raise InvalidConfiguration(f"{name}: {told}") from reason
+        raise InvalidSource(told) from reason
+
+
+def _is_store(section: SourceSection) -> bool:
+    """Tell whether there is a Zarr store, whatever else is asked of it."""
+    try:
+        if "://" in section.path:
+            zarr.open(section.path, mode="r", storage_options=section.storage_options)
+        else:
+            zarr.open(Path(section.path).expanduser(), mode="r")
+    except Exception:  # backends of fsspec raise what they like
+        return False
+    return True
 
 
 def fit_settings(config: RunConfig) -> Settings:
@@ -137,15 +193,16 @@ def _labeled(config: RunConfig, source: Source) -> Source:
     given: LabelsSection = config.labels
     if given.path is None and given.group is None and given.features is None:
         return source
+    features = config.source.features if given.features is None else given.features
     same_store = given.path is None or given.path == config.source.path
     section = SourceSection(
         path=given.path or config.source.path,
         group=given.group if given.group or not same_store else config.source.group,
-        features=given.features or config.source.features,
+        features=features,
         storage_options=given.storage_options
         or (config.source.storage_options if same_store else None),
     )
-    return opened(section, config.run.seed)
+    return opened(section, config.run.seed, "labels")
 
 
 def _check_memory(config: RunConfig, source: Source) -> None:

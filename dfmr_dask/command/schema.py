@@ -1,0 +1,221 @@
+"""What a configuration may say: sections, keys, their types and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from dask.utils import parse_bytes
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from dfmr_dask.aggregate.aggregators import AGGREGATORS
+from dfmr_dask.aggregate.filtering import GATES
+from dfmr_dask.command.complaints import not_among, unfitting
+from dfmr_dask.corruption import ATTACKS, STAGES, Corruption
+from dfmr_dask.data.choosing import KINDS, Wish
+from dfmr_dask.families import COVARIANCE_TYPES
+from dfmr_dask.local.start import STARTS
+from dfmr_dask.run.settings import METHODS, WEIGHTS
+
+
+def _one_of(names: Iterable[str]) -> PlainValidator:
+    """Allow the names of a table of the method, and no others."""
+    allowed = tuple(names)
+
+    def checked(value: Any) -> Any:
+        if not isinstance(value, str) or value not in allowed:
+            raise not_among(allowed)
+        return value
+
+    return PlainValidator(checked)
+
+
+Names = Annotated[tuple[str, ...], Field(strict=False)]  # a YAML list
+Features = str | int | Names  # variables, the dimension, or its number
+Seed = Annotated[int, Field(ge=0)]
+Aggregator = Annotated[str, _one_of(AGGREGATORS)]
+Stages = Annotated[tuple[Annotated[str, _one_of(STAGES)], ...], Field(strict=False)]
+Gates = Annotated[tuple[Annotated[str, _one_of(GATES)], ...], Field(strict=False)]
+
+
+def _bytes(value: int | str) -> int | str:
+    try:
+        parse_bytes(value)
+    except ValueError:
+        raise ValueError("an amount of memory, such as 512MiB or 2GB") from None
+    return value
+
+
+class Section(BaseModel):
+    """A part of a configuration: no unknown keys, no silent conversions, no changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class SourceSection(Section):
+    """Where rows come from; the keys are the arguments of :func:`dfmr_dask.open_source`."""
+
+    path: str
+    group: str | None = None
+    features: Features | None = None
+    plan: Annotated[str, _one_of(KINDS)] | None = None
+    rows_per_partition: PositiveInt | None = None
+    n_partitions: PositiveInt | None = None
+    storage_options: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _plan_has_its_sizes(self) -> SourceSection:
+        try:
+            Wish(self.plan, self.rows_per_partition, self.n_partitions)
+        except ValueError as error:
+            came = {
+                "n_partitions": self.n_partitions,
+                "rows_per_partition": self.rows_per_partition,
+            }
+            given = {key: value for key, value in came.items() if value is not None}
+            raise unfitting("plan", self.plan, f"sizes that fit it: {error}", given) from None
+        return self
+
+
+class GaussianRecipe(Section):
+    """A simulated store: rows of a Gaussian mixture, written to ``source.path``."""
+
+    kind: Literal["gaussian"]
+    rows: PositiveInt
+    n_components: PositiveInt
+    n_features: PositiveInt
+    chunk_rows: PositiveInt
+    separation: PositiveFloat = 4.0
+    scales: Annotated[tuple[PositiveFloat, ...], Field(strict=False)] | None = None
+    dtype: Literal["float32", "float64"] = "float64"
+    seed: Seed = 0
+
+
+class PhotographsRecipe(Section):
+    """The two photographs that come with scikit-learn, written to ``source.path``."""
+
+    kind: Literal["photographs"]
+    chunk_rows: PositiveInt
+    stride: PositiveInt = 1
+    seed: Seed = 0
+
+
+class MixtureSection(Section):
+    """The mixture to fit and how; names and meanings are scikit-learn's."""
+
+    n_components: PositiveInt
+    covariance_type: Annotated[str, _one_of(COVARIANCE_TYPES)] = "full"
+    init_params: Annotated[str, _one_of(STARTS)] = "overfit"
+    n_init: PositiveInt = 2
+    tol: Annotated[float, Field(ge=0.0)] = 1e-6
+    reg_covar: Annotated[float, Field(ge=0.0)] = 1e-6
+    max_iter: PositiveInt = 500
+
+
+class CorruptionSection(Section):
+    """Which share of the partitions lies, and how: for experiments."""
+
+    attack: Annotated[str, _one_of(["data", *ATTACKS])]
+    fraction: Annotated[float, Field(ge=0.0, lt=1.0)]
+    stages: Stages = ()
+    replacement: SourceSection | None = None
+
+    @model_validator(mode="after")
+    def _replacement_fits(self) -> CorruptionSection:
+        try:
+            Corruption(self.attack, self.fraction, self.stages)
+        except ValueError as error:
+            raise unfitting("stages", self.stages, f"stages that fit: {error}") from None
+        if (self.attack == "data") != (self.replacement is not None):
+            wanted = "{path: ...} with attack: data, and with no other attack"
+            raise unfitting("replacement", self.replacement, wanted, {"attack": self.attack})
+        return self
+
+
+class AggregateSection(Section):
+    """How messages become a model; the keys are those of ``dfmr aggregate``."""
+
+    aggregator: Aggregator = "dfmr"
+    method: Annotated[str, _one_of(METHODS)] = "blocks"
+    weights: Annotated[str, _one_of(WEIGHTS)] = "shared"
+    gates: Gates | None = None
+    rho: Annotated[float, Field(ge=1.0)] | None = None
+    compare: Annotated[tuple[Aggregator, ...], Field(strict=False)] = ()
+
+
+class LabelsSection(Section):
+    """What is labeled with the model: by default the rows of ``source``, where they lie."""
+
+    write: bool = True
+    path: str | None = None
+    group: str | None = None
+    features: Features | None = None
+    storage_options: dict[str, Any] | None = None
+
+
+class ClusterSection(Section):
+    """Who computes: the Dask client that is there, else this address, else local processes."""
+
+    address: str | None = None
+    n_workers: PositiveInt | None = None
+    memory_limit: Annotated[int | str, AfterValidator(_bytes)] | None = None
+
+
+class RunSection(Section):
+    """Where the results go, and the seed of everything that is drawn."""
+
+    folder: str
+    seed: Seed = 0
+
+
+Recipe = Annotated[GaussianRecipe | PhotographsRecipe, Field(discriminator="kind")]
+
+
+class RunConfig(Section):
+    """All settings of a run.
+
+    Examples
+    --------
+    >>> from dfmr_dask.command.config import configuration
+    >>> config = configuration({"source": {"path": "a.zarr"}, "mixture": {"n_components": 3},
+    ...                         "run": {"folder": "runs/a"}})
+    >>> config.mixture.covariance_type, config.aggregate.aggregator
+    ('full', 'dfmr')
+    """
+
+    source: SourceSection
+    mixture: MixtureSection
+    run: RunSection
+    simulate: Recipe | None = None
+    corruption: CorruptionSection | None = None
+    aggregate: AggregateSection = AggregateSection()
+    labels: LabelsSection = LabelsSection()
+    picture: bool = False
+    cluster: ClusterSection = ClusterSection()
+
+    @model_validator(mode="after")
+    def _oracle_has_liars(self) -> RunConfig:
+        for key, value in (
+            ("aggregator", self.aggregate.aggregator),
+            ("compare", self.aggregate.compare),
+        ):
+            if self.corruption is None and (value == "oracle" or "oracle" in tuple(value)):
+                wanted = "a corruption section beside the oracle, which is told who lies"
+                raise unfitting(f"aggregate.{key}", value, wanted)
+        return self
+
+    @model_validator(mode="after")
+    def _picture_has_labels(self) -> RunConfig:
+        if self.picture and not self.labels.write:
+            wanted = "true where picture is true, since the picture shows the labels"
+            raise unfitting("labels.write", False, wanted)
+        return self
