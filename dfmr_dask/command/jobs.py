@@ -89,10 +89,8 @@ def tasks_for(config: RunConfig, source: Source, say: Say) -> Iterator[Tasks]:
         preload = [*dask.config.get(PRELOAD, []), QUIET]
         with _deaf_to_interrupts(), dask.config.set({PRELOAD: preload}):
             tasks = stack.enter_context(
-                open_tasks(in_memory=source.in_memory, **config.cluster.model_dump())
+                open_tasks(in_memory=source.in_memory, say=say, **config.cluster.model_dump())
             )
-        if tasks.dashboard_link:
-            say(f"dashboard: {tasks.dashboard_link}")
         try:
             yield tasks
         except KeyboardInterrupt:

@@ -158,5 +158,5 @@ def in_this_process(node: Node) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """Take user names and passwords out of a URL."""
-    return re.sub(r"://[^/@\s]*@", "://", text)
+    """Take user names and passwords, and the queries of signed URLs, out of a text."""
+    return re.sub(r"(://[^?\s]*)\?[^\s'\"]*", r"\1", re.sub(r"://[^/\s]*@", "://", text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from dfmr_dask.errors import InvalidSource
 
 CODECS = (ZstdCodec(), Crc32cCodec())  # a flipped bit must not pass
+TRIES, PAUSE = 20, 0.05  # to remove what was not finished; seconds between
 MEANING = frozenset({"_FillValue", "dtype", "units", "calendar", "scale_factor", "add_offset"})
 
 
@@ -35,7 +37,11 @@ def appearing_whole(path: Path) -> Iterator[Path]:
         yield workshop / path.name
         (workshop / path.name).replace(path)
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        for _ in range(TRIES):  # after an interrupt, threads of Zarr may still be writing
+            shutil.rmtree(workshop, ignore_errors=True)
+            if not workshop.exists():
+                break
+            time.sleep(PAUSE)
 
 
 def write_dataset(

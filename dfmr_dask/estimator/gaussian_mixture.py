@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -81,8 +83,7 @@ class GaussianMixture(Answers):
     lower_bound_ : float
         Mean log density a row of the final model over the rows that checked it, in nats.
     n_features_in_ : int
-    feature_names_in_ : ndarray of str
-        Only where the features have names.
+    feature_names_in_ : ndarray of str, only where the features have names
     mixture_ : Mixture
     verdict_ : Verdict
         Which partitions were kept and dropped, and why.
@@ -181,8 +182,9 @@ class GaussianMixture(Answers):
         source = self._opened(X, seed)
         settings = settings_of(self, source, seed)
         pipeline.check_sizes(source, settings)
+        aside = partial(print, file=sys.stderr)
         with ExitStack() as stack:
-            tasks = stack.enter_context(open_tasks(in_memory=source.in_memory))
+            tasks = stack.enter_context(open_tasks(in_memory=source.in_memory, say=aside))
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
             result = pipeline.fit(source, settings, tasks, ledger=ledger)

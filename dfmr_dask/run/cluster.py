@@ -52,7 +52,7 @@ def open_tasks(
     memory_limit : str, optional
         Memory of each of them, as Dask writes it (``"2 GiB"``).
     say : callable
-        Told where the dashboard is.
+        Told where the dashboard of a client is that was not there before.
 
     Yields
     ------
@@ -68,16 +68,14 @@ def open_tasks(
     if in_memory:
         yield InProcess()
         return
-    with _client(address, n_workers, memory_limit) as client:
+    with _client(address, n_workers, memory_limit, say) as client:
         check_workers(client)
-        if client.dashboard_link:
-            say(f"dashboard: {client.dashboard_link}")
         yield OnCluster(client)
 
 
 @contextmanager
 def _client(
-    address: str | None, n_workers: int | None, memory_limit: str | None
+    address: str | None, n_workers: int | None, memory_limit: str | None, say: Say
 ) -> Iterator[Client]:
     """Use the client that is there, else the address, else a local cluster."""
     try:
@@ -88,9 +86,11 @@ def _client(
         yield current
     elif address is not None:
         with Client(address) as client:
+            say(f"dashboard: {client.dashboard_link}")
             yield client
     else:
         with local_cluster(n_workers, memory_limit) as cluster, Client(cluster) as client:
+            say(f"dashboard: {client.dashboard_link}")
             yield client
 
 

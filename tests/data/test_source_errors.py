@@ -53,6 +53,9 @@ def test_groups_that_xarray_cannot_open(tmp_path):
 
 def test_secrets_in_addresses_are_not_repeated():
     assert without_secrets("s3://key:secret@bucket/x.zarr") == "s3://bucket/x.zarr"
+    assert without_secrets("s3://key:se@cret@bucket/x.zarr") == "s3://bucket/x.zarr"
+    signed = without_secrets("no 'https://host/a/x.zarr?sig=abc' there")
+    assert signed == "no 'https://host/a/x.zarr' there"
 
 
 def test_dimensions_that_do_not_fit():

@@ -119,8 +119,9 @@ def test_a_script_without_a_main_guard_is_told_what_to_do(tmp_path: Path) -> Non
     assert "if __name__ == '__main__':" in done.stderr.splitlines()[-1]
 
 
-def test_the_dashboard_is_told(client: Client) -> None:
+def test_the_dashboard_is_told_of_a_client_that_was_not_there(client: Client) -> None:
     told: list[str] = []
     with client.as_current(), open_tasks(in_memory=False, say=told.append):
-        pass
-    assert told == [f"dashboard: {client.dashboard_link}"]
+        assert told == []
+    with open_tasks(in_memory=False, address=client.scheduler.address, say=told.append):
+        assert told == [f"dashboard: {client.dashboard_link}"]
