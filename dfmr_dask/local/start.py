@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans, kmeans_plusplus
 
 from dfmr_dask.families.base import Family, Params, Rows, Statistics
-from dfmr_dask.local.em import fit
+from dfmr_dask.local.em import Fit, fit
 from dfmr_dask.local.kernels import overall_statistics, pooled
 from dfmr_dask.mixture import Mixture
 
@@ -25,6 +25,7 @@ ROWS_A_PARAMETER = 17  # 17 rows a parameter were safe against colluders, 8 were
 ROWS_TO_SCORE = 1000  # sample B at most
 SHARE_TO_FIT = 0.67
 OVERFIT_ITERATIONS, MERGED_ITERATIONS, PILOT_ITERATIONS = 15, 8, 30
+PILOT_TOL = 1e-5  # nats a row
 GUARD = 0.05  # nats a row by which a partition's own pilot must beat the common start
 
 
@@ -95,12 +96,27 @@ def propose(
     METHOD 11, step 2.
     """
     strength = len(sample.fit) ** -0.5
-    make = STARTS[init_params]
-    tries = [make(sample.fit, family, n_components, rng, strength, floor) for _ in range(n_init)]
-    settings: dict[str, Any] = {"strength": strength, "floor": floor, "tol": 1e-5}
-    fits = [fit(sample.fit, one, max_iter=MERGED_ITERATIONS, **settings) for one in tries]
+
+    def climb(first: Mixture, max_iter: int) -> Fit:
+        return fit(
+            sample.fit, first, strength=strength, floor=floor, tol=PILOT_TOL, max_iter=max_iter
+        )
+
+    tries = [
+        first_guess(
+            sample.fit,
+            family,
+            n_components,
+            rng,
+            init_params=init_params,
+            strength=strength,
+            floor=floor,
+        )
+        for _ in range(n_init)
+    ]
+    fits = [climb(one, MERGED_ITERATIONS) for one in tries]
     best = max(fits, key=lambda one: one.trace[-1])
-    return fit(sample.fit, best.mixture, max_iter=PILOT_ITERATIONS, **settings).mixture
+    return climb(best.mixture, PILOT_ITERATIONS).mixture
 
 
 def score(sample: Sample, pilots: Sequence[Mixture]) -> NDArray[np.float64]:
@@ -119,11 +135,29 @@ def guarded_start(sample: Sample, common: Mixture, own: Mixture | None) -> tuple
     return (own, "own") if own_score - common_score > GUARD else (common, "common")
 
 
-def overfit_start(
+def first_guess(
     x: Rows,
     family: Family,
     n_components: int,
     rng: np.random.Generator,
+    *,
+    init_params: str,
+    strength: float,
+    floor: float,
+) -> Mixture:
+    """Return a mixture to start EM from, by the name of how it is found (one of STARTS)."""
+    if init_params == "overfit":
+        return _overfit(x, family, n_components, rng, strength=strength, floor=floor)
+    labels = LABELS[init_params](_standardized(x), n_components, rng)
+    return _from_labels(x, labels, family, n_components, strength=strength, floor=floor)
+
+
+def _overfit(
+    x: Rows,
+    family: Family,
+    n_components: int,
+    rng: np.random.Generator,
+    *,
     strength: float,
     floor: float,
 ) -> Mixture:
@@ -131,60 +165,43 @@ def overfit_start(
     order = 2 * n_components if n_components > 1 else 1
     if len(x) < family.min_rows(order, x.shape[1]):
         order = n_components
-    first = kmeans_plusplus_start(x, family, order, rng, strength, floor)
-    settings: dict[str, Any] = {"strength": strength, "floor": floor, "tol": 0.0}
-    return merged(fit(x, first, max_iter=OVERFIT_ITERATIONS, **settings).mixture, n_components)
+    first = first_guess(
+        x, family, order, rng, init_params="k-means++", strength=strength, floor=floor
+    )
+    fitted = fit(x, first, max_iter=OVERFIT_ITERATIONS, strength=strength, floor=floor, tol=0.0)
+    return merged(fitted.mixture, n_components)
 
 
-def kmeans_plusplus_start(
-    x: Rows,
-    family: Family,
-    n_components: int,
-    rng: np.random.Generator,
-    strength: float,
-    floor: float,
-) -> Mixture:
+def _kmeans_plusplus(
+    x: NDArray[np.float64], n_components: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
     """Give each row to the nearest of well-spread rows (Arthur & Vassilvitskii, 2007)."""
-    scaled = _standardized(x)
-    centers, _ = kmeans_plusplus(scaled, n_components, random_state=int(rng.integers(2**31)))
-    return _from_labels(x, _nearest(scaled, centers), family, n_components, strength, floor)
+    centers, _ = kmeans_plusplus(x, n_components, random_state=int(rng.integers(2**31)))
+    return _nearest(x, centers)
 
 
-def kmeans_start(
-    x: Rows,
-    family: Family,
-    n_components: int,
-    rng: np.random.Generator,
-    strength: float,
-    floor: float,
-) -> Mixture:
+def _kmeans(
+    x: NDArray[np.float64], n_components: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
     """Give each row to its k-means cluster."""
     means = KMeans(n_components, n_init=1, random_state=int(rng.integers(2**31)))
-    labels = means.fit_predict(_standardized(x))
-    return _from_labels(x, labels, family, n_components, strength, floor)
+    return np.asarray(means.fit_predict(x), dtype=np.intp)
 
 
-def random_start(
-    x: Rows,
-    family: Family,
-    n_components: int,
-    rng: np.random.Generator,
-    strength: float,
-    floor: float,
-) -> Mixture:
+def _random(
+    x: NDArray[np.float64], n_components: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
     """Give each row to the nearest of random rows."""
-    scaled = _standardized(x)
-    centers = scaled[rng.choice(len(x), n_components, replace=False)]
-    return _from_labels(x, _nearest(scaled, centers), family, n_components, strength, floor)
+    return _nearest(x, x[rng.choice(len(x), n_components, replace=False)])
 
 
-Start = Callable[[Rows, Family, int, np.random.Generator, float, float], Mixture]
-STARTS: Mapping[str, Start] = {
-    "overfit": overfit_start,
-    "k-means++": kmeans_plusplus_start,
-    "kmeans": kmeans_start,
-    "random": random_start,
+Labels = Callable[[NDArray[np.float64], int, np.random.Generator], NDArray[np.intp]]
+LABELS: Mapping[str, Labels] = {
+    "k-means++": _kmeans_plusplus,
+    "kmeans": _kmeans,
+    "random": _random,
 }
+STARTS = ("overfit", *LABELS)
 
 
 def merged(mixture: Mixture, n_components: int) -> Mixture:
@@ -221,7 +238,13 @@ def _merge_pair(
 
 
 def _from_labels(
-    x: Rows, labels: NDArray[Any], family: Family, n_components: int, strength: float, floor: float
+    x: Rows,
+    labels: NDArray[np.intp],
+    family: Family,
+    n_components: int,
+    *,
+    strength: float,
+    floor: float,
 ) -> Mixture:
     """M-step from hard labels, with one row's worth of everybody's statistics in each group."""
     overall = overall_statistics(family, x)
