@@ -26,6 +26,8 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 
 TRIMMED_SHARE = 0.5
+STUDENTIZED = ("means", "covariances", "weights")  # gates whose distances are standard errors
+UNLIKE = 10.0  # honest partitions were seen to lie up to 3 apart, where components overlap
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,7 +150,7 @@ def dfmr(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> 
     mass, thin = trusted_mass(result, kept)
     start = take(result.estimates.params, result.center) if rule.paper else None
     mixture = reduce_aligned(result.estimates.subset(kept), mass, start=start).mixture
-    doubts = (*result.doubts, *_doubts(result, forced_in, thin))
+    doubts = (*result.doubts, *_doubts(result, rule, forced_in, thin))
     return Merged(mixture, kept, result.center, result.gates, doubts)
 
 
@@ -235,11 +237,17 @@ def _mass(estimates: Estimates) -> NDArray[np.float64]:
     return np.asarray(estimates.weights * (estimates.rows / estimates.rows.sum())[:, None])
 
 
-def _doubts(result: Filtered, forced_in: Mask, thin: Sequence[int]) -> Iterator[str]:
+def _doubts(result: Filtered, rule: Rule, forced_in: Mask, thin: Sequence[int]) -> Iterator[str]:
     """Say what speaks against trusting what was kept."""
     estimates, passed = result.estimates, result.kept()
     if passed.sum() <= len(estimates) // 2:
         yield _too_few_kept(result)
+    for gate in result.gates:
+        if not rule.paper and gate.name in STUDENTIZED and gate.radius > UNLIKE:
+            yield (
+                f"half of the partitions lie {gate.radius:.0f} standard errors or more from the "
+                f"center in their {gate.name}: they may be no samples of one population"
+            )
     if (against := forced_in & ~passed).any():
         yield f"partitions {estimates.ids[against].tolist()} fail the filter and were forced in"
     if thin:

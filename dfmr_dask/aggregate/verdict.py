@@ -45,6 +45,16 @@ class Verdict:
     certified: bool = False
     doubts: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """Say it in a few lines."""
+        counts = {"kept": self.kept, "dropped": self.dropped, "failed": self.failed}
+        counts |= {"empty": self.empty} if self.empty else {}
+        told = ", ".join(f"{len(ids)} {fate}" for fate, ids in counts.items())
+        lines = [f"{told}; {'certified' if self.certified else 'not certified'}"]
+        lines += [f"dropped {i}: {why}" for i, why in self.dropped.items()]
+        lines += [f"failed {i}: {why}" for i, why in self.failed.items()]
+        return "\n".join([*lines, *(f"doubt: {doubt}" for doubt in self.doubts)])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Merged:

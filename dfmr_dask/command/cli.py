@@ -163,7 +163,12 @@ def simulate(config: Path, overrides: tuple[str, ...]) -> None:
 @click.option("--method", help="blocks or paper, each with gates and rho of its own.")
 @click.option("--weights", help="shared or free.")
 @click.option("--gate", "gates", multiple=True, help="blocks, ctd, fisher or l2; may be repeated.")
-@click.option("--rho", type=float, help="Cut at so many radii of the ball around the center.")
+@click.option(
+    "--rho",
+    type=float,
+    help="Cut at so many radii of the ball that holds more than half, in place of a cut-off by "
+    "the spread of the distances. The paper uses 1.35 to 3.",
+)
 @click.option("--keep", type=int, multiple=True, help="Force a partition in; may be repeated.")
 @click.option("--drop", type=int, multiple=True, help="Force a partition out; may be repeated.")
 @click.option("--out", help="Name of the folder in RUN/aggregates.")

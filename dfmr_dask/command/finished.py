@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,7 @@ def aggregate_again(
     about, before, messages = ledger.description(), ledger.summary(), ledger.messages()
     section = _changed(about["settings"]["aggregate"], changes)
     config = configuration({**about["settings"], "aggregate": section})
-    out = _new_folder(
-        folder / "aggregates", name or f"{config.aggregate.aggregator}-{config.aggregate.method}"
-    )
+    out = _new_folder(folder / "aggregates", name or _free_name(folder / "aggregates", config))
     planned = about["planned_rows"]
     try:
         found = aggregate(
@@ -155,6 +154,13 @@ def _opened_again(section: SourceSection, config: RunConfig) -> Source:
             f"{error}. The run had storage options ({', '.join(names)}), which are not written "
             "down: give them again with --storage-option KEY=VALUE"
         ) from error
+
+
+def _free_name(parent: Path, config: RunConfig) -> str:
+    """Return aggregator and method, with a number where that name is taken."""
+    usual = f"{config.aggregate.aggregator}-{config.aggregate.method}"
+    names = (usual if i == 1 else f"{usual}-{i}" for i in count(1))
+    return next(name for name in names if not (parent / name).exists())
 
 
 def _new_folder(parent: Path, name: str) -> Path:

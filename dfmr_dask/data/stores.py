@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,9 +67,12 @@ def write_dataset(
     encoding = {str(name): _encoding(one) for name, one in dataset.variables.items()}
     for name, value in (fill_values or {}).items():
         encoding[name]["fill_value"] = value
-    with appearing_whole(path) as partial:
+    with appearing_whole(path) as partial, warnings.catch_warnings():
+        # xarray looks for consolidated metadata, and warns where there are none; Zarr warns that
+        # its specification does not know them yet. Readers that do not know them do without.
+        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         dataset.drop_encoding().to_zarr(
-            partial, mode="w-", encoding=encoding, consolidated=False, write_empty_chunks=True
+            partial, mode="w-", encoding=encoding, consolidated=True, write_empty_chunks=True
         )
 
 

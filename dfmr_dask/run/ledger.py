@@ -166,7 +166,5 @@ class Ledger:
 
     def partitions(self) -> xr.Dataset:
         """Return the table of partitions."""
-        table: xr.Dataset = xr.open_zarr(
-            self.folder / "partitions.zarr", chunks=None, consolidated=False
-        ).load()
+        table: xr.Dataset = xr.open_zarr(self.folder / "partitions.zarr", chunks=None).load()
         return table

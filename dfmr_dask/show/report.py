@@ -62,7 +62,11 @@ def _filter(summary: Mapping[str, Any]) -> list[str]:
     if summary["aggregator"] != FILTERING:
         return []
     rho = summary["rho"]
-    cut = "cut-off without rho" if rho is None else f"cut-off at rho = {_number(rho)}"
+    cut = (
+        "cut-off by the spread of the distances"
+        if rho is None
+        else f"cut-off at rho = {_number(rho)}"
+    )
     return [f"Filter      gates {', '.join(summary['gates'])}; {cut}"]
 
 

@@ -331,3 +331,25 @@ def test_the_oracle_needs_an_honest_partition() -> None:
     _, messages = honest_messages(COVARIANCE_TYPES["full"], m=3)
     with pytest.raises(TooFewMessages, match="no honest partition"):
         aggregate(messages, aggregator="oracle", byzantine=range(3))
+
+
+def test_partitions_that_are_not_alike_raise_a_doubt() -> None:
+    """Bands of one field: each honest, none like another."""
+    family = COVARIANCE_TYPES["full"]
+    messages = []
+    for i in range(20):
+        params = {"means": np.array([[float(i)], [40.0 + i]]), "covariances": np.ones((2, 1, 1))}
+        messages.append(Message(i, "fitted", 2000, mixture=Mixture(family, [0.5, 0.5], params)))
+    verdict = aggregate(messages).verdict
+    assert not verdict.certified
+    assert "may be no samples of one population" in verdict.doubts[0]
+
+
+def test_a_verdict_reads_as_text() -> None:
+    _, messages = honest_messages(COVARIANCE_TYPES["full"])
+    lies = attacked(messages, "mean", range(2))
+    lies[5] = Message.failed(5, "chunk cannot be decoded")
+    lines = str(aggregate(lies).verdict).splitlines()
+    assert lines[0] == "21 kept, 2 dropped, 1 failed; certified"
+    assert lines[1].startswith("dropped 0: means ")
+    assert lines[-1] == "failed 5: chunk cannot be decoded"

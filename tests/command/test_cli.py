@@ -63,7 +63,7 @@ def test_the_quickstart_names_files_that_are_there(there: Path) -> None:
 
 
 def test_the_labels_lie_on_the_grid_of_the_picture(there: Path) -> None:
-    labels = xr.open_zarr("runs/quickstart/labels.zarr", consolidated=False, mask_and_scale=False)
+    labels = xr.open_zarr("runs/quickstart/labels.zarr", mask_and_scale=False)
     grid = xr.open_zarr("data/quickstart.zarr", group="photograph", consolidated=False)["color"]
     assert labels["label"].dims == ("y", "x")
     assert labels["label"].shape == grid.shape[:2]
@@ -228,7 +228,7 @@ def test_another_method_comes_with_its_own_gates_and_rho(
     assert "gates l2; cut-off at rho = 3" in text
     run = "runs/paper-simulation"
     assert dfmr("aggregate", run, "--method", "blocks") == 0
-    assert "gates blocks; cut-off without rho" in capsys.readouterr().out
+    assert "gates blocks; cut-off by the spread of the distances" in capsys.readouterr().out
     cases: list[tuple[list[str], tuple[list[str], float | None]]] = [
         (["--method", "blocks", "--rho", "4"], (["blocks"], 4.0)),
         (["--method", "blocks", "--gate", "ctd"], (["ctd"], None)),

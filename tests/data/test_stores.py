@@ -27,7 +27,7 @@ def test_a_dataset_appears_whole_or_not_at_all(
     with pytest.raises(OSError, match="no space"):
         write_dataset(tmp_path / "b.zarr", xr.Dataset({"a": ("x", [2])}))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr"]
-    assert xr.open_zarr(tmp_path / "a.zarr", consolidated=False)["a"].values.tolist() == [1]
+    assert xr.open_zarr(tmp_path / "a.zarr")["a"].values.tolist() == [1]
 
 
 def test_chunks_of_nothing_but_the_fill_value_are_written_and_flipped_bits_are_found(

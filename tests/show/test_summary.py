@@ -130,7 +130,7 @@ def test_the_filter_is_named_with_its_cut() -> None:
     paper = summary(replace(SETTINGS, method="paper"))
     assert (paper["method"], paper["gates"], paper["rho"]) == ("paper", ["l2"], 1.35)
     assert "gates l2; cut-off at rho = 1.35" in summary_text(paper)
-    assert "gates blocks; cut-off without rho" in summary_text(summary())
+    assert "gates blocks; cut-off by the spread of the distances" in summary_text(summary())
 
 
 def test_a_score_that_nobody_knows_is_null() -> None:
