@@ -57,8 +57,8 @@ def check_room(folder: Path, marker: str, *, overwrite: bool) -> None:
     if not overwrite:
         raise RunFolderExists(
             f"{folder} holds something already. Choose another folder (run.folder of a "
-            "configuration, run= in Python), remove this one, or let `dfmr run --overwrite` replace "
-            "an earlier run."
+            "configuration, run= in Python), remove this one, or let `dfmr run --overwrite` "
+            "replace an earlier run."
         )
     if not (folder / marker).is_file():
         raise RunFolderExists(
