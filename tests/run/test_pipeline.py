@@ -328,8 +328,8 @@ def test_a_partition_that_kills_its_workers_costs_itself_only(
         result = fit(source, settings(), tasks)
     assert 7 in result.verdict.failed
     assert "KilledWorker" in result.verdict.failed[7]
-    assert len(result.verdict.failed) <= 5  # others may have been on a dying worker three times
-    assert len(result.verdict.kept) >= 10
+    assert len(result.verdict.failed) <= 3  # neighbors that were on the dying worker three times
+    assert len(result.verdict.kept) >= 12
 
 
 def test_fits_that_did_not_converge_and_scarce_rows_are_noted() -> None:
