@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dfmr_dask import kernels
 from dfmr_dask.errors import InvalidMixture, InvalidSource
 from dfmr_dask.families.base import Family, Params, Rows, read_only, take
-
-TILE_BYTES = 1 << 18  # rows are converted and scored in tiles that stay in the second-level cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,37 +85,32 @@ class Mixture:
         """Free parameters, weights included."""
         return self.family.n_parameters(self.n_components, self.n_features)
 
-    def log_weighted(self, x: Rows) -> NDArray[np.float64]:
-        """log w_k + log f(x_i; theta_k), shape (n, K), for rows of any numeric dtype.
+    def log_density(self, x: Rows) -> NDArray[np.float64]:
+        """Log density of each row in nats, shape (n,), for rows of any numeric dtype.
 
         Raises
         ------
         InvalidSource
             When the rows are no table (n, d) with the d columns of the mixture.
         """
-        if x.ndim != 2 or x.shape[1] != self.n_features:
-            raise InvalidSource(f"rows have shape {x.shape}; wanted (n, {self.n_features})")
-        out = np.empty((len(x), self.n_components))
-        for tile in tiles(x, self.n_components):
-            out[tile] = self.family.log_density(self.params, x[tile].astype(np.float64, copy=False))
-        return out + np.log(self.weights)
+        return kernels.log_density(self.family, self.weights, self.params, self._checked(x))
 
-    def log_density(self, x: Rows) -> NDArray[np.float64]:
-        """Log density of each row in nats, shape (n,)."""
-        return log_sum_exp(self.log_weighted(x))
-
-    def score(self, x: Rows) -> float:
-        """Mean log density a row, in nats."""
-        return float(self.log_density(x).mean())
+    def score(self, x: Rows, sample_weight: NDArray[np.float64] | None = None) -> float:
+        """Mean log density a row, in nats; rows count as often as ``sample_weight`` says."""
+        return float(np.average(self.log_density(x), weights=sample_weight))
 
     def responsibilities(self, x: Rows) -> NDArray[np.float64]:
         """Posterior probability of each component given each row, shape (n, K)."""
-        log_weighted = self.log_weighted(x)
-        return np.exp(log_weighted - log_sum_exp(log_weighted)[:, None])
+        return kernels.responsibilities(self.family, self.weights, self.params, self._checked(x))
 
     def labels(self, x: Rows) -> NDArray[np.intp]:
         """Most probable component of each row, shape (n,)."""
-        return np.asarray(self.log_weighted(x).argmax(axis=1), dtype=np.intp)
+        return kernels.labels(self.family, self.weights, self.params, self._checked(x))
+
+    def _checked(self, x: Rows) -> Rows:
+        if x.ndim != 2 or x.shape[1] != self.n_features:
+            raise InvalidSource(f"rows have shape {x.shape}; wanted (n, {self.n_features})")
+        return x
 
     def sample(
         self, n: int, rng: np.random.Generator
@@ -133,20 +127,6 @@ class Mixture:
         """Heaviest component first, ties by parameters: labels mean the same in every run."""
         flat = [array.reshape(self.n_components, -1) for array in self.params.values()]
         return self.reordered(np.lexsort((*np.hstack(flat).T[::-1], -self.weights)))
-
-
-def log_sum_exp(log_weighted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log of the sum over components, shape (n,); rows that are impossible give -inf."""
-    top = log_weighted.max(axis=1)
-    base = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore"):
-        return np.asarray(base + np.log(np.exp(log_weighted - base[:, None]).sum(axis=1)))
-
-
-def tiles(x: Rows, n_components: int) -> Iterator[slice]:
-    """Cut rows into tiles that stay in cache together with what is computed from them."""
-    step = max(64, TILE_BYTES // (8 * (x.shape[1] * 2 + n_components * 2)))
-    return (slice(i, i + step) for i in range(0, len(x), step))
 
 
 def described(mixture: Mixture) -> Mapping[str, Any]:

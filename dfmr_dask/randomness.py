@@ -27,6 +27,8 @@ class Stage(IntEnum):
     VOTERS = 11
     PROPOSERS = 12
     CORRUPT_SCORES = 13
+    CORRUPT_ROUND = 14
+    SHORTLIST = 15
 
 
 def generator(seed: int, stage: Stage, partition: int = 0) -> np.random.Generator:

@@ -17,7 +17,8 @@ from scipy.stats import kstest, norm
 
 from dfmr_dask.errors import InvalidMixture, InvalidSource
 from dfmr_dask.families import DiagonalGaussian, Family, Gaussian, family_named
-from dfmr_dask.mixture import Mixture, described, log_sum_exp, tiles
+from dfmr_dask.kernels.reference import log_sum_exp
+from dfmr_dask.mixture import Mixture, described
 from tests.tables import FAMILIES, each_family, generators, lattice, mixtures, random_mixture
 
 
@@ -52,7 +53,6 @@ def test_responsibilities_sum_to_one_however_far_the_rows(
     assert found.shape == (30, g.n_components)
     assert (found >= 0.0).all()
     np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-12)
-    np.testing.assert_array_equal(g.labels(rows), g.log_weighted(rows).argmax(axis=1))
     assert (np.take_along_axis(found, g.labels(rows)[:, None], 1)[:, 0] == found.max(axis=1)).all()
 
 
@@ -224,12 +224,9 @@ def test_rows_of_any_dtype_are_scored_like_float64(family: Family, dtype: str) -
 def test_rows_are_scored_one_by_one_whatever_the_tiles(family: Family) -> None:
     g = random_mixture(family, 4, 3, np.random.default_rng(6))
     rows, _ = g.sample(9000, np.random.default_rng(7))
-    cut = list(tiles(rows, 4))
-    assert len(cut) > 2
-    assert [i for tile in cut for i in range(9000)[tile]] == list(range(9000))
     found = g.log_density(rows)
-    for edge in (cut[1].start - 1, cut[1].start, 8999):
-        np.testing.assert_allclose(g.log_density(rows[edge : edge + 1]), found[edge], rtol=1e-12)
+    for edge in (0, 191, 192, 8832, 8999):  # 192 rows are a tile, and 168 are left for the last
+        np.testing.assert_array_equal(g.log_density(rows[edge : edge + 1]), found[[edge]])
     strided, turned = np.repeat(rows, 2, axis=0)[::2], np.asfortranarray(rows)
     np.testing.assert_allclose(g.log_density(strided), found, rtol=1e-12)
     np.testing.assert_allclose(g.log_density(turned), found, rtol=1e-12)

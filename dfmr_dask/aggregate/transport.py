@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from dfmr_dask.jit import compiled
 
 MASS_LEFT = 1e-13  # what rounding leaves of a total mass of 1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def transport_costs(
     rows: NDArray[np.float64], columns: NDArray[np.float64], costs: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -40,7 +41,7 @@ def transport_costs(
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _transport_cost(
     rows: NDArray[np.float64], columns: NDArray[np.float64], cost: NDArray[np.float64]
 ) -> float:
@@ -73,7 +74,7 @@ def _transport_cost(
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _cheapest_path(
     left: NDArray[np.float64],
     flow: NDArray[np.float64],

@@ -130,7 +130,7 @@ class Gaussian:
     def penalty(self, params: Params, pseudo_rows: PseudoRows) -> float:  # noqa: D102
         covariances = params["covariances"][:1] if self.tied else params["covariances"]
         whiteners, log_dets = _whiteners(covariances)
-        traces = np.einsum("kij,jl,kil->k", whiteners, pseudo_rows.covariance, whiteners)
+        traces = ((whiteners @ pseudo_rows.covariance) * whiteners).sum(axis=(1, 2))
         return pseudo_rows.strength * float((traces + log_dets).sum())
 
     def from_statistics(  # noqa: D102

@@ -7,34 +7,54 @@ So each partition proposes a pilot from a small sample, all score all pilots, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans, kmeans_plusplus
 
-from dfmr_dask.families.base import Family, Params, Rows, Statistics
-from dfmr_dask.local.em import Fit, fit
-from dfmr_dask.local.kernels import overall_statistics, pooled
+from dfmr_dask.errors import DegenerateRows
+from dfmr_dask.families.base import Family, Rows
+from dfmr_dask.local.guesses import STARTS, first_guess
+from dfmr_dask.local.merging import Trial, merged, repaired
 from dfmr_dask.mixture import Mixture
+
+__all__ = [
+    "STARTS",
+    "Sample",
+    "draw_sample",
+    "first_guess",
+    "guarded_start",
+    "merged",
+    "propose",
+    "sample_sizes",
+    "score",
+]
 
 ROWS_TO_FIT = 2000  # sample A at least, where the partition has them
 ROWS_A_PARAMETER = 17  # 17 rows a parameter were safe against colluders, 8 were not
 ROWS_TO_SCORE = 1000  # sample B at most
 SHARE_TO_FIT = 0.67
-OVERFIT_ITERATIONS, MERGED_ITERATIONS, PILOT_ITERATIONS = 15, 8, 30
+ROWS_ALONE, ROWS_A_PARAMETER_ALONE = 10_000, 2  # nobody else to vote with, none to collude
+SHARE_TO_SCREEN = 0.5  # of A, on which the starts are tried before one goes on
+TRIED_ITERATIONS, PILOT_ITERATIONS = 3, 10
+ROUNDS, ROUNDS_ALONE = 1, 6  # of repairs at most
 PILOT_TOL = 1e-5  # nats a row
 GUARD = 0.05  # nats a row by which a partition's own pilot must beat the common start
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Two disjoint random samples of a partition: A to fit on, B to score on."""
+    """Two disjoint random samples of a partition: A to fit on, B to score on.
+
+    Their weights have mean 1 in each; None where each row counts once.
+    """
 
     fit: NDArray[Any]
     score: NDArray[Any]
+    fit_weight: NDArray[np.float64] | None = None
+    score_weight: NDArray[np.float64] | None = None
 
 
 def sample_sizes(
@@ -43,23 +63,35 @@ def sample_sizes(
     """Return the sizes of A and B.
 
     A has at least the rows that a fit needs at the very least; a partition that is alone has
-    nobody to score for.
+    nobody to score for, and tries its starts on more rows where features are few.
     """
-    wanted = max(ROWS_TO_FIT, ROWS_A_PARAMETER * n_parameters)
     if alone:
+        wanted = max(ROWS_ALONE, ROWS_A_PARAMETER_ALONE * n_parameters, least)
         return min(wanted, rows), min(ROWS_TO_SCORE, rows)
+    wanted = max(ROWS_TO_FIT, ROWS_A_PARAMETER * n_parameters)
     to_fit = min(wanted, max(int(SHARE_TO_FIT * rows), min(least, rows)))
     return to_fit, min(ROWS_TO_SCORE, rows - to_fit)
 
 
 def draw_sample(
-    x: Rows, n_parameters: int, rng: np.random.Generator, *, least: int = 0, alone: bool = False
+    x: Rows,
+    n_parameters: int,
+    rng: np.random.Generator,
+    *,
+    least: int = 0,
+    alone: bool = False,
+    weights: NDArray[np.float64] | None = None,
 ) -> Sample:
-    """Draw A and B from valid rows (n, d); see :func:`sample_sizes`."""
+    """Draw A and B from valid rows (n, d) with their weights; see :func:`sample_sizes`."""
     to_fit, to_score = sample_sizes(n_parameters, len(x), least=least, alone=alone)
     order = rng.permutation(len(x))
-    score = order[:to_score] if alone else order[to_fit : to_fit + to_score]
-    return Sample(x[order[:to_fit]], x[score])
+    a = order[:to_fit]
+    b = order[:to_score] if alone else order[to_fit : to_fit + to_score]
+    if weights is None:
+        return Sample(x[a], x[b])
+    # of mean 1, so that a pilot's penalty, set by the rows of its sample, fits them
+    scaled = (weights[part] / weights[part].sum() * len(part) for part in (a, b))
+    return Sample(x[a], x[b], *scaled)
 
 
 def propose(
@@ -71,8 +103,9 @@ def propose(
     init_params: str = "overfit",
     n_init: int = 2,
     floor: float = 1e-6,
+    alone: bool = False,
 ) -> Mixture:
-    """Return a pilot: the best of ``n_init`` starts on A, improved by EM.
+    """Return a pilot: the best of ``n_init`` starts on half of A, repaired and climbed on A.
 
     Parameters
     ----------
@@ -81,10 +114,15 @@ def propose(
     n_components : int
     rng : Generator
     init_params : {"overfit", "k-means++", "kmeans", "random"}
-        How a start is found, see :data:`STARTS`.
+        How a start is found, see :data:`STARTS`. Only the pilot of ``overfit`` is repaired by
+        splits and merges; the others are the starts of that name, and no more.
     n_init : int
-        Starts that are tried; the one with the best penalised likelihood goes on.
+        Starts that are tried; the one goes on that has the fewest components with fewer rows
+        than parameters, and among such the best penalised likelihood.
     floor : float
+    alone : bool
+        Repair as long as it helps (some rounds at most), since no other partition's pilot can
+        stand in; otherwise once.
 
     Raises
     ------
@@ -95,33 +133,41 @@ def propose(
     ----------
     METHOD 11, step 2.
     """
-    strength = len(sample.fit) ** -0.5
-
-    def climb(first: Mixture, max_iter: int) -> Fit:
-        return fit(
-            sample.fit, first, strength=strength, floor=floor, tol=PILOT_TOL, max_iter=max_iter
+    x, weight = _counted(sample)
+    rows, d = x.shape
+    if rows < family.min_rows(n_components, d):
+        raise DegenerateRows(
+            f"a sample of {rows} rows; {n_components} components of {d} features "
+            f"need at least {family.min_rows(n_components, d)}"
         )
-
+    few = min(rows, max(int(SHARE_TO_SCREEN * rows), family.min_rows(2 * n_components, d)))
+    screen, whole = (
+        Trial(family, x[:size], size**-0.5, floor, None if weight is None else weight[:size])
+        for size in (few, rows)  # rows lie in random order, so that the first ones are a sample
+    )
     tries = [
         first_guess(
-            sample.fit,
+            screen.x,
             family,
             n_components,
             rng,
             init_params=init_params,
-            strength=strength,
+            strength=screen.strength,
             floor=floor,
+            weight=screen.weight,
         )
         for _ in range(n_init)
     ]
-    fits = [climb(one, MERGED_ITERATIONS) for one in tries]
-    best = max(fits, key=lambda one: one.trace[-1])
-    return climb(best.mixture, PILOT_ITERATIONS).mixture
+    best = max((screen.climbed(one, TRIED_ITERATIONS) for one in tries), key=screen.standing)
+    pilot = whole.climbed(best.mixture, TRIED_ITERATIONS, PILOT_TOL)
+    if init_params == "overfit":
+        pilot = repaired(whole, pilot, ROUNDS_ALONE if alone else ROUNDS)
+    return whole.climbed(pilot.mixture, PILOT_ITERATIONS, PILOT_TOL).mixture
 
 
 def score(sample: Sample, pilots: Sequence[Mixture]) -> NDArray[np.float64]:
     """Return the mean log density of B under each pilot, in nats a row."""
-    return np.array([pilot.score(sample.score) for pilot in pilots])
+    return np.array([pilot.score(sample.score, sample.score_weight) for pilot in pilots])
 
 
 def guarded_start(sample: Sample, common: Mixture, own: Mixture | None) -> tuple[Mixture, str]:
@@ -135,144 +181,10 @@ def guarded_start(sample: Sample, common: Mixture, own: Mixture | None) -> tuple
     return (own, "own") if own_score - common_score > GUARD else (common, "common")
 
 
-def first_guess(
-    x: Rows,
-    family: Family,
-    n_components: int,
-    rng: np.random.Generator,
-    *,
-    init_params: str,
-    strength: float,
-    floor: float,
-) -> Mixture:
-    """Return a mixture to start EM from, by the name of how it is found (one of STARTS)."""
-    if init_params == "overfit":
-        return _overfit(x, family, n_components, rng, strength=strength, floor=floor)
-    labels = LABELS[init_params](_standardized(x), n_components, rng)
-    return _from_labels(x, labels, family, n_components, strength=strength, floor=floor)
-
-
-def _overfit(
-    x: Rows,
-    family: Family,
-    n_components: int,
-    rng: np.random.Generator,
-    *,
-    strength: float,
-    floor: float,
-) -> Mixture:
-    """Fit twice as many components for a few iterations, and merge them down."""
-    order = 2 * n_components if n_components > 1 else 1
-    if len(x) < family.min_rows(order, x.shape[1]):
-        order = n_components
-    first = first_guess(
-        x, family, order, rng, init_params="k-means++", strength=strength, floor=floor
-    )
-    fitted = fit(x, first, max_iter=OVERFIT_ITERATIONS, strength=strength, floor=floor, tol=0.0)
-    return merged(fitted.mixture, n_components)
-
-
-def _kmeans_plusplus(
-    x: NDArray[np.float64], n_components: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """Give each row to the nearest of well-spread rows (Arthur & Vassilvitskii, 2007)."""
-    centers, _ = kmeans_plusplus(x, n_components, random_state=int(rng.integers(2**31)))
-    return _nearest(x, centers)
-
-
-def _kmeans(
-    x: NDArray[np.float64], n_components: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """Give each row to its k-means cluster."""
-    means = KMeans(n_components, n_init=1, random_state=int(rng.integers(2**31)))
-    return np.asarray(means.fit_predict(x), dtype=np.intp)
-
-
-def _random(
-    x: NDArray[np.float64], n_components: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """Give each row to the nearest of random rows."""
-    return _nearest(x, x[rng.choice(len(x), n_components, replace=False)])
-
-
-Labels = Callable[[NDArray[np.float64], int, np.random.Generator], NDArray[np.intp]]
-LABELS: Mapping[str, Labels] = {
-    "k-means++": _kmeans_plusplus,
-    "kmeans": _kmeans,
-    "random": _random,
-}
-STARTS = ("overfit", *LABELS)
-
-
-def merged(mixture: Mixture, n_components: int) -> Mixture:
-    """Merge components greedily, always the pair whose moment match costs least.
-
-    The cost w_i KL(i || ij) + w_j KL(j || ij) equals
-    w_i F*(i) + w_j F*(j) - (w_i + w_j) F*(ij); for Gaussians that is
-    ½{(w_i + w_j) log|S_ij| - w_i log|S_i| - w_j log|S_j|} (METHOD 11, step 2).
-    """
-    family, weights, params = mixture.family, mixture.weights, mixture.params
-    while len(weights) > n_components:
-        i, j = np.triu_indices(len(weights), 1)
-        groups = np.zeros((len(i), len(weights)))
-        groups[np.arange(len(i)), i] = groups[np.arange(len(i)), j] = 1.0
-        statistics = family.expected_statistics(params, weights)
-        pairs = family.pool(statistics, groups)
-        own = weights * family.conjugate(params)
-        together = pairs.count * family.conjugate(
-            pairs.moments
-        )  # not tied: it would hide what a merge costs
-        best = int(np.argmin(own[i] + own[j] - together))
-        weights, params = _merge_pair(family, statistics, int(i[best]), int(j[best]))
-    return Mixture(family, weights / weights.sum(), params)
-
-
-def _merge_pair(
-    family: Family, statistics: Statistics, i: int, j: int
-) -> tuple[NDArray[np.float64], Params]:
-    n = len(statistics.count)
-    groups = np.delete(np.eye(n), j, axis=0)
-    groups[i, j] = 1.0
-    fewer = family.pool(statistics, groups)
-    return fewer.count, family.from_statistics(fewer)
-
-
-def _from_labels(
-    x: Rows,
-    labels: NDArray[np.intp],
-    family: Family,
-    n_components: int,
-    *,
-    strength: float,
-    floor: float,
-) -> Mixture:
-    """M-step from hard labels, with one row's worth of everybody's statistics in each group."""
-    overall = overall_statistics(family, x)
-    rows = x.astype(np.float64, copy=False)
-    groups = family.statistics(rows, np.eye(n_components)[labels])
-    shared = pooled(
-        family,
-        [
-            groups,
-            Statistics(
-                np.ones(n_components),
-                {
-                    name: np.repeat(array, n_components, axis=0)
-                    for name, array in overall.moments.items()
-                },
-            ),
-        ],
-    )
-    params = family.from_statistics(shared, family.pseudo_rows(overall, strength, floor))
-    return Mixture(family, shared.count / shared.count.sum(), params)
-
-
-def _standardized(x: Rows) -> NDArray[np.float64]:
-    rows = x.astype(np.float64)
-    spread = rows.std(axis=0)
-    return np.asarray((rows - rows.mean(axis=0)) / np.where(spread > 0.0, spread, 1.0))
-
-
-def _nearest(x: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.intp]:
-    squared = (centers * centers).sum(axis=1) - 2.0 * x @ centers.T
-    return np.asarray(squared.argmin(axis=1))
+def _counted(sample: Sample) -> tuple[Rows, NDArray[np.float64] | None]:
+    """Return the rows of A that count, and weights of mean 1 among them."""
+    if sample.fit_weight is None:
+        return sample.fit, None
+    counts = sample.fit_weight > 0.0
+    weight = sample.fit_weight[counts]
+    return sample.fit[counts], weight * (len(weight) / max(weight.sum(), np.finfo(float).tiny))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dfmr_dask.errors import DegenerateRows
 from dfmr_dask.families import DiagonalGaussian, Family, Params
-from dfmr_dask.mixture import log_sum_exp
+from dfmr_dask.kernels.reference import log_sum_exp
 from tests.tables import (
     FAMILIES,
     covariances_of,

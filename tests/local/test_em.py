@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,8 +12,8 @@ from sklearn.mixture import GaussianMixture as Rival
 
 from dfmr_dask.errors import DegenerateRows
 from dfmr_dask.families import COVARIANCE_TYPES, Family
+from dfmr_dask.kernels import expected_sums, overall_statistics
 from dfmr_dask.local import em, start
-from dfmr_dask.local.kernels import expected_sums, overall_statistics
 from dfmr_dask.mixture import Mixture
 from tests.tables import covariances_of, each_family, generators, random_mixture
 
@@ -89,8 +91,9 @@ def test_tiles_sum_up_to_the_whole(family: Family) -> None:
     at_once = family.statistics(x, mixture.responsibilities(x))
     assert total == pytest.approx(mixture.log_density(x).sum(), rel=1e-12)
     np.testing.assert_allclose(in_tiles.count, at_once.count, rtol=1e-12)
-    for name, array in in_tiles.moments.items():
-        np.testing.assert_allclose(array, at_once.moments[name], rtol=1e-9, atol=1e-11)
+    wanted = family.from_statistics(at_once)
+    for name, array in family.from_statistics(in_tiles).items():
+        np.testing.assert_allclose(array, wanted[name], rtol=1e-9, atol=1e-11)
     overall = overall_statistics(family, x + 1e6)
     np.testing.assert_allclose(overall.moments["means"][0], x.mean(axis=0) + 1e6, rtol=1e-12)
 
@@ -129,3 +132,90 @@ def test_rows_of_any_dtype_give_the_fit_of_their_values(dtype: str) -> None:
     pilot = start.propose(start.Sample(x, x), COVARIANCE_TYPES["full"], 2, np.random.default_rng(0))
     fit, same = (em.fit(rows, pilot, strength=0.02) for rows in (x, x.astype(np.float64)))
     assert fit.trace == same.trace
+
+
+@each_family
+def test_extrapolated_steps_lead_to_the_same_place_in_fewer_passes(family: Family) -> None:
+    """Components that overlap make EM slow; an accepted step never lowers the objective."""
+    rng = np.random.default_rng(7)
+    truth = random_mixture(family, 2, 2, rng)
+    near = dict(truth.params) | {"means": np.array([[0.0, 0.0], [1.2, 0.4]])}
+    truth = Mixture(family, truth.weights, near)
+    x, _ = truth.sample(4000, rng)
+    settings = {"strength": 0.01, "tol": 1e-9, "max_iter": 3000}
+    plain = em.fit(x, truth, accelerate=False, **settings)
+    fast = em.fit(x, truth, **settings)
+    assert plain.converged
+    assert fast.converged
+    assert fast.trace[-1] >= plain.trace[-1] - 1e-6
+    assert fast.n_iter < plain.n_iter
+    assert np.diff(fast.trace).min() >= -1e-12
+
+
+@each_family
+def test_blocks_that_are_read_anew_give_the_fit_of_all_rows(family: Family) -> None:
+    """What does not fit in memory streams: the result is the same to 1e-8."""
+    rng = np.random.default_rng(8)
+    first = random_mixture(family, 3, 3, rng)
+    x, _ = first.sample(5000, rng)
+    reads = []
+
+    class Stored(Sequence):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return 7
+
+        def __getitem__(self, i: int) -> tuple[np.ndarray, None]:
+            if i >= 7:
+                raise IndexError
+            reads.append(i)
+            return x[i * 800 : (i + 1) * 800].copy(), None
+
+    settings = {"strength": 0.02, "tol": 0.0, "max_iter": 12}
+    streamed = em.fit(Stored(), first, **settings)
+    whole = em.fit(x, first, **settings)
+    assert len(reads) == 7 * (streamed.n_iter + 2)  # once more to check and to scale the rows
+    assert streamed.log_likelihood == pytest.approx(whole.log_likelihood, abs=1e-10)
+    for name, array in whole.mixture.params.items():
+        np.testing.assert_allclose(streamed.mixture.params[name], array, rtol=1e-8, atol=1e-8)
+
+
+@each_family
+def test_weights_of_rows_are_how_often_they_count(family: Family) -> None:
+    rng = np.random.default_rng(9)
+    first = random_mixture(family, 2, 3, rng)
+    x, _ = first.sample(800, rng)
+    counts = rng.integers(0, 3, 800)
+    settings = {"strength": 0.03, "tol": 1e-10, "max_iter": 300}
+    weighted = em.fit(x, first, sample_weight=counts.astype(float), **settings)
+    repeated = em.fit(np.repeat(x, counts, axis=0), first, **settings)
+    assert weighted.log_likelihood == pytest.approx(repeated.log_likelihood, abs=1e-8)
+    for name, array in repeated.mixture.params.items():
+        np.testing.assert_allclose(weighted.mixture.params[name], array, rtol=1e-6, atol=1e-6)
+    with pytest.raises(DegenerateRows, match="1 valid rows"):
+        em.fit(x, first, strength=0.1, sample_weight=np.eye(1, 800, 5)[0])
+
+
+@each_family
+def test_float32_work_ends_where_float64_does(family: Family) -> None:
+    rng = np.random.default_rng(10)
+    first = random_mixture(family, 3, 4, rng)
+    x = (first.sample(3000, rng)[0] * 1e3 + 1e5).astype(np.float32)
+    moved = {k: v * 1e6 for k, v in first.params.items() if k != "means"}
+    start_there = Mixture(
+        family, first.weights, moved | {"means": first.params["means"] * 1e3 + 1e5}
+    )
+    settings = {"strength": 0.02, "tol": 1e-9, "max_iter": 500}
+    double = em.fit(x, start_there, **settings)
+    single = em.fit(x, start_there, dtype_work="float32", **settings)
+    assert single.log_likelihood == pytest.approx(double.log_likelihood, abs=1e-6)
+    assert single.converged
+
+
+def test_a_fit_reports_every_pass() -> None:
+    rng = np.random.default_rng(11)
+    first = random_mixture(COVARIANCE_TYPES["full"], 2, 2, rng)
+    x, _ = first.sample(500, rng)
+    told: list[tuple[int, float]] = []
+    result = em.fit(x, first, strength=0.05, report=lambda *one: told.append(one))
+    assert [number for number, _ in told] == list(range(result.n_iter + 1))
+    assert told[-1][1] == pytest.approx(result.log_likelihood)

@@ -26,7 +26,9 @@ def test_samples_are_disjoint_parts_of_the_rows(rows: int, n_parameters: int) ->
 def test_a_small_partition_keeps_enough_rows_to_fit_on() -> None:
     assert start.sample_sizes(11, 8, least=6) == (6, 2)
     assert start.sample_sizes(11, 6, least=6) == (6, 0)
-    assert start.sample_sizes(11, 5000, alone=True) == (2000, 1000)
+    assert start.sample_sizes(11, 5000, alone=True) == (5000, 1000)
+    assert start.sample_sizes(11, 50_000, alone=True) == (10_000, 1000)
+    assert start.sample_sizes(13_259, 10**6, alone=True) == (26_518, 1000)
 
 
 def test_the_cheapest_spherical_merge_is_that_of_spherical_components() -> None:

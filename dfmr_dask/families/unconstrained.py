@@ -1,0 +1,82 @@
+"""Parameters as free vectors, for methods that extrapolate: any vector is a valid parameter.
+
+Positions are counted in the deviations of a center, covariances are relative Cholesky factors with
+logarithms on the diagonal, variances are logarithms: a step of length 1 means the same in every
+feature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfmr_dask.families.base import Params
+
+Array = NDArray[np.float64]
+COVERED = ({"means", "covariances"}, {"means", "variances"})
+
+
+def covered(params: Params) -> bool:
+    """Tell whether there are vectors for parameters of these names."""
+    return set(params) in COVERED
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chart:
+    """Vectors for parameters near a center; made by :func:`chart_at`.
+
+    Attributes
+    ----------
+    means, deviations : ndarray of shape (K, d)
+    factors, inverses : ndarray of shape (K, d, d), or None for diagonal covariances
+        Cholesky factors of the covariances, and their inverses.
+    """
+
+    means: Array
+    deviations: Array
+    factors: Array | None = None
+    inverses: Array | None = None
+
+    def vectors(self, params: Params) -> Array:
+        """Return parameters as vectors, shape (K, p)."""
+        means = (params["means"] - self.means) / self.deviations
+        if self.inverses is None:
+            return np.hstack([means, np.log(params["variances"] / self.deviations**2)])
+        relative = self.inverses @ np.linalg.cholesky(params["covariances"])
+        diagonal = np.arange(means.shape[1])
+        relative[:, diagonal, diagonal] = np.log(relative[:, diagonal, diagonal])
+        return np.hstack([means, relative.reshape(len(means), -1)])
+
+    def params(self, vectors: Array) -> Params:
+        """Return the parameters that vectors (K, p) stand for; the inverse of :meth:`vectors`."""
+        n_components, d = self.means.shape
+        means = vectors[:, :d] * self.deviations + self.means
+        if self.factors is None:
+            return {"means": means, "variances": self.deviations**2 * np.exp(vectors[:, d:])}
+        relative = vectors[:, d:].reshape(n_components, d, d).copy()
+        diagonal = np.arange(d)
+        relative[:, diagonal, diagonal] = np.exp(relative[:, diagonal, diagonal])
+        factor = self.factors @ relative
+        return {"means": means, "covariances": factor @ factor.swapaxes(1, 2)}
+
+
+def chart_at(center: Params) -> Chart:
+    """Return the chart around a center.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dfmr_dask.families.unconstrained import chart_at
+    >>> chart = chart_at({"means": np.zeros((1, 1)), "variances": np.full((1, 1), 4.0)})
+    >>> chart.vectors({"means": np.ones((1, 1)), "variances": np.full((1, 1), 4.0)})
+    array([[0.5, 0. ]])
+    """
+    if "variances" in center:
+        return Chart(center["means"], np.sqrt(center["variances"]))
+    covariances = center["covariances"]
+    factors: Array = np.asarray(np.linalg.cholesky(covariances), dtype=np.float64)
+    deviations = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
+    inverses = np.asarray(np.tril(np.linalg.inv(factors)), dtype=np.float64)
+    return Chart(center["means"], deviations, factors, inverses)

@@ -1,0 +1,122 @@
+"""What is done to every row: the E-step with the sums for the M-step, and answers about rows.
+
+Two implementations of one contract: ``reference.py`` in NumPy for every family, and
+``compiled.py`` (by way of ``gaussian.py``) for Gaussians where numba is installed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from dfmr_dask.families.base import Family, Params, Rows, Statistics
+from dfmr_dask.jit import COMPILED
+from dfmr_dask.kernels import gaussian, reference
+from dfmr_dask.kernels.reference import Blocks, pooled
+
+__all__ = [
+    "Blocks",
+    "expected_sums",
+    "labels",
+    "log_density",
+    "overall_statistics",
+    "pooled",
+    "responsibilities",
+]
+
+Weights = NDArray[np.float64]
+NOTHING = np.empty(0)
+
+
+def expected_sums(
+    family: Family,
+    weights: Weights,
+    params: Params,
+    x: Rows | Blocks,
+    sample_weight: Weights | None = None,
+    *,
+    work: DTypeLike = np.float64,
+) -> tuple[Statistics, float]:
+    """Return the statistics of the E-step (K groups) and the log likelihood of the rows.
+
+    Parameters
+    ----------
+    family : Family
+    weights : ndarray of shape (K,)
+    params : stacked parameters of K components
+    x : array of shape (n, d), any real dtype, finite; or blocks
+        Blocks are pairs of such an array and its sample weights (or None), one after the other:
+        rows that do not fit in memory.
+    sample_weight : array of shape (n,), optional
+        How often each row counts.
+    work : {float64, float32}
+        Precision inside a tile of rows; sums over tiles are in float64 anyway.
+
+    Returns
+    -------
+    statistics : Statistics
+    log_likelihood : float
+        Sum over rows, in nats.
+
+    References
+    ----------
+    Chen & Tan (2009), section 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dfmr_dask.families import DiagonalGaussian
+    >>> from dfmr_dask.kernels import expected_sums
+    >>> params = {"means": np.array([[0.0], [9.0]]), "variances": np.ones((2, 1))}
+    >>> rows = np.array([[-1.0], [1.0], [9.0]])
+    >>> statistics, _ = expected_sums(DiagonalGaussian(), np.array([0.5, 0.5]), params, rows)
+    >>> statistics.count.round(3)
+    array([2., 1.])
+    """
+    blocks = _blocks(x, sample_weight)
+    if COMPILED and gaussian.handles(family):
+        return gaussian.expected_sums(family, weights, params, blocks, np.dtype(work))
+    return reference.expected_sums(family, weights, params, blocks)
+
+
+def overall_statistics(
+    family: Family, x: Rows | Blocks, sample_weight: Weights | None = None
+) -> Statistics:
+    """Return the statistics of all rows as one group."""
+    return reference.overall_statistics(family, _blocks(x, sample_weight))
+
+
+def log_density(family: Family, weights: Weights, params: Params, x: Rows) -> NDArray[np.float64]:
+    """Return the log density of each row in nats, shape (n,)."""
+    out = np.empty(len(x))
+    _answer(family, weights, params, x, (out, NOTHING[:, None], NOTHING.astype(np.intp)))
+    return out
+
+
+def responsibilities(
+    family: Family, weights: Weights, params: Params, x: Rows
+) -> NDArray[np.float64]:
+    """Return the posterior probability of each component given each row, shape (n, K)."""
+    out = np.empty((len(x), len(weights)))
+    _answer(family, weights, params, x, (NOTHING, out, NOTHING.astype(np.intp)))
+    return out
+
+
+def labels(family: Family, weights: Weights, params: Params, x: Rows) -> NDArray[np.intp]:
+    """Return the most probable component of each row, shape (n,); the first of equals."""
+    out = np.empty(len(x), dtype=np.intp)
+    _answer(family, weights, params, x, (NOTHING, NOTHING[:, None], out))
+    return out
+
+
+def _answer(
+    family: Family, weights: Weights, params: Params, x: Rows, out: tuple[Any, Any, Any]
+) -> None:
+    chosen = gaussian if COMPILED and gaussian.handles(family) else reference
+    chosen.answers(family, weights, params, x, out)
+
+
+def _blocks(x: Rows | Blocks, sample_weight: Weights | None) -> Blocks:
+    return [(x, sample_weight)] if isinstance(x, np.ndarray) else x

@@ -1,0 +1,176 @@
+"""Gaussian mixtures and the compiled kernel: parameters go in, statistics and answers come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfmr_dask.families.base import Family, Params, Rows, Statistics
+from dfmr_dask.families.gaussian import LOG_2PI, Gaussian
+from dfmr_dask.families.gaussian_diagonal import DiagonalGaussian
+from dfmr_dask.kernels import compiled
+from dfmr_dask.kernels.compiled import DIAGONAL, FULL, TIED
+
+BLOCK_ROWS = 1 << 14  # rows of other dtypes than float32 and float64 are converted so many at once
+TILE_NUMBERS = 1 << 14  # of rows in a tile: 128 KiB in float64
+TILE_STEP, LARGEST_TILE = 16, 192  # rows; a whole number of vectors
+NO_WEIGHTS = np.empty(0)
+EXACT_IN_FLOAT32 = ("?", "b", "B", "h", "H", "e")  # dtypes whose values are all float32 numbers
+SERIES = [1.0 / float(np.prod(np.arange(1.0, i + 1.0))) for i in range(13, 1, -1)]  # 1/13! ... 1/2!
+# 1/log 2, magic, log 2 in two parts, lowest, one, series; bias and place of the exponent of 2^j
+EXPONENTIAL: Mapping[str, tuple[NDArray[Any], NDArray[Any]]] = {
+    "d": (
+        np.array([1 / np.log(2.0), 1.5 * 2.0**52, 6.93147180369123816490e-01,
+                  1.90821492927058770002e-10, -200.0, 1.0, *SERIES]),
+        np.array([1023, 52], np.int64),
+    ),
+    "f": (
+        np.array([1 / np.log(2.0), 1.5 * 2.0**23, 0.693359375, -2.12194440e-4, -60.0, 1.0,
+                  *SERIES], np.float32),
+        np.array([127, 23], np.int32),
+    ),
+}  # fmt: skip
+Blocks = Iterable[tuple[Rows, NDArray[np.float64] | None]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A mixture in the frame of the kernel, and what the kernel needs beside; see ``compiled``."""
+
+    frame: NDArray[np.float64]
+    model: tuple[Any, ...]
+    table: tuple[Any, ...]
+    scratch: tuple[Any, ...]
+
+
+def handles(family: Family) -> bool:
+    """Tell whether the compiled kernel can do this family."""
+    return isinstance(family, Gaussian | DiagonalGaussian)
+
+
+def expected_sums(
+    family: Family,
+    weights: NDArray[np.float64],
+    params: Params,
+    blocks: Blocks,
+    work: np.dtype[Any],
+) -> tuple[Statistics, float]:
+    """Return the statistics of the E-step and the log likelihood; see ``dfmr_dask.kernels``."""
+    one = _prepared(family, weights, params, work)
+    kind, _, whiteners, offsets = one.model
+    n_components, d = offsets.shape
+    second = (n_components if kind == DIAGONAL else len(whiteners), *whiteners.shape[1:])
+    sums = np.zeros(n_components), np.zeros((n_components, d)), np.zeros(second)
+    total = 0.0
+    for x, row_weights in blocks:
+        for rows, place in _plain(x):
+            counts = NO_WEIGHTS if row_weights is None else row_weights[place : place + len(rows)]
+            total += compiled.add_up(
+                rows, counts, one.frame, one.model, one.table, one.scratch, sums
+            )
+    return _statistics(kind, one.frame, *sums), total
+
+
+def answers(
+    family: Family,
+    weights: NDArray[np.float64],
+    params: Params,
+    x: Rows,
+    out: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+) -> None:
+    """Write log densities (n,), responsibilities (n, K) and labels (n,) that are asked for."""
+    one = _prepared(family, weights, params, np.dtype(np.float64))
+    for rows, place in _plain(x):
+        compiled.answer(rows, place, one.frame, one.model, one.table, one.scratch, out)
+
+
+def _prepared(
+    family: Family, weights: NDArray[np.float64], params: Params, work: np.dtype[Any]
+) -> Prepared:
+    """Shift, scale and whiten: parameters in the frame of the rows' tiles."""
+    kind = DIAGONAL if isinstance(family, DiagonalGaussian) else FULL
+    if isinstance(family, Gaussian) and family.tied:
+        kind = TIED
+    means = params["means"]
+    frame = _frame(params)
+    centered = (means - frame[0]) * frame[1]
+    if kind == DIAGONAL:
+        deviations = np.sqrt(params["variances"]) * frame[1]
+        whiteners = (np.sqrt(0.5) / deviations)[:, None, :]
+        offsets = whiteners[:, 0] * centered
+        log_dets = np.log(deviations).sum(axis=1)
+    else:
+        covariances = params["covariances"][: 1 if kind == TIED else len(means)]
+        lower = np.linalg.cholesky(covariances * (frame[1][:, None] * frame[1]))
+        whiteners = np.linalg.inv(lower) * (np.sqrt(0.5) * np.tri(means.shape[1]))
+        offsets = (whiteners @ centered[..., None])[..., 0]
+        log_dets = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
+    constants = np.log(weights) - log_dets + np.log(frame[1]).sum() - 0.5 * means.shape[1] * LOG_2PI
+    model = (kind, *(np.ascontiguousarray(a, work) for a in (constants, whiteners, offsets)))
+    scratch = scratch_memory(kind, len(means), means.shape[1], work)
+    return Prepared(frame, model, EXPONENTIAL[work.char], scratch)
+
+
+def scratch_memory(
+    kind: int, n_components: int, n_features: int, work: np.dtype[Any]
+) -> tuple[NDArray[Any], ...]:
+    """Return the arrays that a tile is computed in: z, rz, y, l, top, total, powers, bits, counts.
+
+    A tile is no power of two: the features of one row would compete for a few places in the cache.
+    """
+    tile = TILE_STEP * (TILE_NUMBERS // (TILE_STEP * n_features))
+    tile = min(LARGEST_TILE, max(TILE_STEP, tile))
+    tile -= TILE_STEP if tile in (64, 128) else 0
+    sizes = (n_features, n_features, n_features if kind == TIED else 4, n_components)
+    tables = (np.zeros((size, tile), work) for size in sizes)
+    top, total, powers, counts = (np.zeros(tile, work) for _ in range(4))
+    return (*tables, top, total, powers, powers.view(EXPONENTIAL[work.char][1].dtype), counts)
+
+
+def _frame(params: Params) -> NDArray[np.float64]:
+    """Shift and factor of each feature: mean of the means, next power of two of the spread."""
+    variances = params.get("variances")
+    if variances is None:
+        variances = np.diagonal(params["covariances"], axis1=1, axis2=2)
+    factor = np.exp2(-np.rint(np.log2(variances).mean(axis=0) / 2.0))
+    return np.stack([params["means"].mean(axis=0), factor])
+
+
+def _statistics(
+    kind: int,
+    frame: NDArray[np.float64],
+    s0: NDArray[np.float64],
+    s1: NDArray[np.float64],
+    s2: NDArray[np.float64],
+) -> Statistics:
+    """Turn sums in the frame into moments about the means of the groups."""
+    unscale = 1.0 / frame[1]
+    mass = np.maximum(s0, np.finfo(np.float64).tiny)
+    means = s1 / mass[:, None]
+    moments = {"means": frame[0] + means * unscale}
+    if kind == DIAGONAL:
+        variances = np.maximum(s2[:, 0] / mass[:, None] - means * means, 0.0)
+        return Statistics(s0, moments | {"variances": variances * unscale**2})
+    below = np.tri(s2.shape[1], k=-1, dtype=bool)
+    second = np.where(below, s2, s2.swapaxes(1, 2))  # what lies above the diagonal is not summed
+    outer = means[:, :, None] * means[:, None, :]
+    if kind == TIED:  # only the sum over components is known, and wanted: each gets its share
+        within = (second[0] - np.tensordot(s0, outer, axes=1)) / max(s0.sum(), np.finfo(float).tiny)
+        covariances = np.repeat(within[None], len(means), axis=0)
+    else:
+        covariances = second / mass[:, None, None] - outer
+    return Statistics(s0, moments | {"covariances": covariances * (unscale[:, None] * unscale)})
+
+
+def _plain(x: Rows) -> Iterator[tuple[Rows, int]]:
+    """Yield rows as float32 or float64, and the number of the first: at once, or in blocks."""
+    if x.dtype.char in "fd" and x.dtype.isnative and x.flags.c_contiguous and x.flags.aligned:
+        yield x, 0
+        return
+    dtype = np.float32 if x.dtype.char in EXACT_IN_FLOAT32 or x.dtype.char == "f" else np.float64
+    for first in range(0, len(x), BLOCK_ROWS):
+        yield np.ascontiguousarray(x[first : first + BLOCK_ROWS], dtype=dtype), first

@@ -1,0 +1,125 @@
+"""The first guess that EM starts from, by the name of how it is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans, kmeans_plusplus
+
+from dfmr_dask.families.base import Family, Rows
+from dfmr_dask.local.merging import Trial, merged
+from dfmr_dask.mixture import Mixture
+
+OVERFIT_ITERATIONS = 6
+LEADING = 10  # principal components that rows of more features are looked at in
+
+Weight = NDArray[np.float64] | None
+
+
+def first_guess(
+    x: Rows,
+    family: Family,
+    n_components: int,
+    rng: np.random.Generator,
+    *,
+    init_params: str,
+    strength: float,
+    floor: float,
+    weight: Weight = None,
+) -> Mixture:
+    """Return a mixture to start EM from.
+
+    Parameters
+    ----------
+    x : array of shape (n, d), finite
+    family : Family
+    n_components : int
+    rng : Generator
+    init_params : {"overfit", "k-means++", "kmeans", "random"}
+        One of :data:`STARTS`.
+    strength : float
+        The penalty's a.
+    floor : float
+        Smallest eigenvalue of a covariance in units of the rows' variances.
+    weight : array of shape (n,), optional
+        How often each row counts.
+    """
+    trial = Trial(family, x, strength, floor, weight)
+    if init_params == "overfit":
+        return _overfit(trial, n_components, rng)
+    labels = LABELS[init_params](standardized(x, weight), n_components, rng, weight)
+    return trial.grouped(labels, n_components)
+
+
+def _overfit(trial: Trial, n_components: int, rng: np.random.Generator) -> Mixture:
+    """Fit twice as many components for a few iterations, and merge them down.
+
+    Rows of many features are looked at in their leading principal components, where a component
+    has few parameters; what is found there names the rows that each component starts from.
+    """
+    wide = trial.x.shape[1] > LEADING
+    seen = _leading(trial) if wide else trial
+    order = 2 * n_components if n_components > 1 else 1
+    if len(seen.x) < seen.family.min_rows(order, seen.x.shape[1]):
+        order = n_components
+    labels = _kmeans_plusplus(standardized(seen.x, seen.weight), order, rng, seen.weight)
+    fitted = seen.climbed(seen.grouped(labels, order), OVERFIT_ITERATIONS)
+    fewer = merged(fitted.mixture, n_components)
+    return trial.grouped(fewer.labels(seen.x), n_components) if wide else fewer
+
+
+def _leading(trial: Trial) -> Trial:
+    """Return the same trial on the leading principal components of the standardized rows."""
+    rows = standardized(trial.x, trial.weight)
+    mass = rows if trial.weight is None else rows * trial.weight[:, None]
+    axes = np.linalg.eigh(mass.T @ rows)[1][:, -LEADING:]
+    return Trial(trial.family, rows @ axes, trial.strength, trial.floor, trial.weight)
+
+
+def _kmeans_plusplus(
+    x: NDArray[np.float64], n_components: int, rng: np.random.Generator, weight: Weight
+) -> NDArray[np.intp]:
+    """Give each row to the nearest of well-spread rows (Arthur & Vassilvitskii, 2007)."""
+    seed = int(rng.integers(2**31))
+    centers, _ = kmeans_plusplus(x, n_components, sample_weight=weight, random_state=seed)
+    return _nearest(x, centers)
+
+
+def _kmeans(
+    x: NDArray[np.float64], n_components: int, rng: np.random.Generator, weight: Weight
+) -> NDArray[np.intp]:
+    """Give each row to its k-means cluster."""
+    means = KMeans(n_components, n_init=1, random_state=int(rng.integers(2**31)))
+    return np.asarray(means.fit_predict(x, sample_weight=weight), dtype=np.intp)
+
+
+def _random(
+    x: NDArray[np.float64], n_components: int, rng: np.random.Generator, weight: Weight
+) -> NDArray[np.intp]:
+    """Give each row to the nearest of random rows."""
+    able = np.arange(len(x)) if weight is None else np.flatnonzero(weight > 0.0)
+    return _nearest(x, x[rng.choice(able, n_components, replace=len(able) < n_components)])
+
+
+Labels = Callable[[NDArray[np.float64], int, np.random.Generator, Weight], NDArray[np.intp]]
+LABELS: Mapping[str, Labels] = {
+    "k-means++": _kmeans_plusplus,
+    "kmeans": _kmeans,
+    "random": _random,
+}
+STARTS = ("overfit", *LABELS)
+
+
+def standardized(x: Rows, weight: Weight = None) -> NDArray[np.float64]:
+    """Return rows of any dtype less their mean, in units of their standard deviations."""
+    rows = x.astype(np.float64)
+    rows -= np.average(rows, axis=0, weights=weight)
+    spread = np.sqrt(np.average(rows * rows, axis=0, weights=weight))
+    return np.asarray(rows / np.where(spread > 0.0, spread, 1.0))
+
+
+def _nearest(x: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.intp]:
+    squared = (centers * centers).sum(axis=1) - 2.0 * x @ centers.T
+    return np.asarray(squared.argmin(axis=1))
