@@ -33,7 +33,7 @@ class Corruption:
         alpha in [0, 1); floor(alpha m) partitions are Byzantine.
     stages : tuple of {"rows", "proposals", "messages"}, optional
         Where it strikes. ``data`` strikes at the rows; the others strike at messages, and at
-        proposals and scores as well unless told otherwise.
+        proposals, scores and rounds as well unless told otherwise.
 
     Raises
     ------

@@ -27,7 +27,8 @@ class Message:
     rows : int
         Valid rows, those that were fitted.
     dropped_rows : int
-        Rows left out since they hold NaN or infinity.
+        Rows left out: they, or their weights, hold NaN or infinity, or they are outliers. Rows of
+        weight 0 count neither way.
     mixture : Mixture or None
         The local estimate of a fitted partition.
     reason : str
@@ -41,6 +42,8 @@ class Message:
         Whether the fit started where all had agreed.
     seconds : float
         How long reading and fitting took.
+    mass : float or None
+        Sum of the weights of the rows that were fitted; None where each row counts once.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class Message:
     start: str = "common"
     seconds: float = 0.0
     schema: int = field(default=SCHEMA)
+    mass: float | None = None
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
@@ -85,6 +89,10 @@ class Message:
         for name in ("log_likelihood", "seconds"):
             if not isinstance(getattr(self, name), Real):
                 raise InvalidMessage(f"{name} is {getattr(self, name)!r:.40}; wanted a number")
+        if self.mass is not None and not _is_positive(self.mass):
+            raise InvalidMessage(
+                f"mass is {self.mass!r:.40}; wanted a finite number above 0, or None"
+            )
         if (self.status, self.rows > 0) in (("fitted", False), ("empty", True)):
             raise InvalidMessage(
                 f"partition {self.partition} is {self.status} with {self.rows} rows"
@@ -100,3 +108,8 @@ class Message:
     def failed(cls, partition: int, reason: str, rows: int = 0, dropped_rows: int = 0) -> Message:
         """Return the message of a partition that has no estimate to give."""
         return cls(partition, "failed", rows, dropped_rows, reason=reason)
+
+
+def _is_positive(value: Any) -> bool:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    return number and 0.0 < float(value) < float("inf")

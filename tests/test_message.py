@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,12 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "rows that are NaN": {"status": "failed", "rows": float("nan")},
     "a partition by name": {"status": "failed", "partition": "first"},
     "another schema": {"status": "failed", "schema": SCHEMA + 1},
+    "no mass at all": {"status": "failed", "mass": 0.0},
+    "negative mass": {"status": "failed", "mass": -1.0},
+    "infinite mass": {"status": "failed", "mass": float("inf")},
+    "mass that is NaN": {"status": "failed", "mass": float("nan")},
+    "mass that is no number": {"status": "failed", "mass": "10"},
+    "mass that is a truth": {"status": "failed", "mass": True},
 }
 
 
@@ -74,6 +80,7 @@ def test_bytes_changed_on_the_way_are_refused() -> None:
 def test_a_journey_changes_nothing(family: Family) -> None:
     mixture = random_mixture(family, 3, 2, np.random.default_rng(0))
     message = Message(7, "fitted", 1000, 12, mixture, "", 31, True, -3.25, "own", 0.5)
+    message = replace(message, mass=812.5)
     for arrived in (pickle.loads(pickle.dumps(message)), copy.deepcopy(message)):
         for field in fields(Message):
             if field.name != "mixture":

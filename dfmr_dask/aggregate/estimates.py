@@ -27,7 +27,7 @@ class Estimates:
     weights : ndarray of shape (m, K)
     params : mapping of names to ndarrays of shape (m, K, ...)
     rows : ndarray of shape (m,)
-        Trusted row counts, see :func:`trusted_rows`.
+        Trusted row counts, or sums of weights, see :func:`trusted_rows`.
     """
 
     family: Family
@@ -74,7 +74,7 @@ def collect(
     ----------
     messages : sequence of Message
     planned_rows : mapping of partition ids to rows, optional
-        What the plan gave each partition; a partition cannot claim more.
+        What the plan gave each partition; a partition without weights cannot claim more.
 
     Returns
     -------
@@ -99,8 +99,8 @@ def collect(
     check_majority(len(good), failed)
     mixtures = [m.mixture for m in good if m.mixture is not None]
     rows = trusted_rows(
-        [m.rows for m in good],
-        None if planned_rows is None else [planned_rows[m.partition] for m in good],
+        [m.rows if m.mass is None else m.mass for m in good],
+        [_most(m, planned_rows) for m in good],
     )
     ids = np.array([m.partition for m in good], dtype=np.intp)
     weights = np.stack([one.weights for one in mixtures])
@@ -122,11 +122,20 @@ def check_majority(good: int, failed: Mapping[int, str]) -> None:
     )
 
 
-def trusted_rows(rows: Sequence[int], planned: Sequence[int] | None = None) -> NDArray[np.float64]:
+def _most(message: Message, planned_rows: Mapping[int, int] | None) -> float:
+    """Return the most rows that a partition can claim; no plan knows the sum of weights."""
+    if planned_rows is None or message.mass is not None:
+        return float("inf")
+    return float(planned_rows[message.partition])
+
+
+def trusted_rows(
+    rows: Sequence[float], planned: Sequence[float] | None = None
+) -> NDArray[np.float64]:
     """Cap row counts at the plan's and clip them to [median / 4, 2 median].
 
-    A partition can lie about its row count; unclipped, a billion claimed rows cost up to 378
-    times the oracle's error (METHOD 12, step 1).
+    Where rows have weights, the counts are sums of weights. A partition can lie about its count;
+    unclipped, a billion claimed rows cost up to 378 times the oracle's error (METHOD 12, step 1).
 
     Examples
     --------

@@ -25,11 +25,17 @@ class Vote:
         Partitions whose scores were heard.
     gain : float
         Median of the electorate's gains of the winner over the next best, in nats a row.
+    ranking : tuple of int
+        All candidates, the one whose worst duel goes best first.
+    behind : tuple of float
+        For each candidate, the electorate's median of what it scores less than the winner.
     """
 
     winner: int
     electorate: tuple[int, ...]
     gain: float
+    ranking: tuple[int, ...]
+    behind: tuple[float, ...]
 
 
 def electorate(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -48,14 +54,28 @@ def electorate(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     heard: NDArray[np.bool_] = np.asarray(np.isfinite(scores).all(axis=1))
     if heard.sum() < 3:
         return heard
-    valid = scores[heard]
-    differences = _median_absolute_differences(valid)
-    ball = coat(differences)
-    to_center = differences[ball.center]
-    cut = wilson_hilferty_cut(to_center, ball, LEVEL / len(valid))
     out = heard.copy()
-    out[heard] = inside(to_center, cut)
+    out[heard] = crowd(_median_absolute_differences(scores[heard]))
     return out
+
+
+def crowd(distances: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell who belongs to the majority around the center of attention (METHOD 4 and 5).
+
+    Parameters
+    ----------
+    distances : ndarray of shape (m, m)
+        Symmetric, zero on the diagonal; infinite where two cannot be compared.
+
+    Returns
+    -------
+    mask of shape (m,)
+        Who lies within the Wilson-Hilferty cut around COAT; an honest majority loses one of its
+        own with probability .05.
+    """
+    ball = coat(distances)
+    to_center = distances[ball.center]
+    return inside(to_center, wilson_hilferty_cut(to_center, ball, LEVEL / len(distances)))
 
 
 def vote(scores: NDArray[np.float64], electors: NDArray[np.bool_] | None = None) -> Vote:
@@ -89,9 +109,17 @@ def vote(scores: NDArray[np.float64], electors: NDArray[np.bool_] | None = None)
     duels = np.median(heard[:, :, None] - heard[:, None, :], axis=0)
     np.fill_diagonal(duels, np.inf)
     worst = duels.min(axis=1)
-    winner = int(np.argmax(worst))
+    ranking = np.argsort(-worst, kind="stable")
+    winner = int(ranking[0])
     gain = float(worst[winner]) if len(worst) > 1 else 0.0
-    return Vote(winner, tuple(int(i) for i in np.flatnonzero(who)), gain)
+    np.fill_diagonal(duels, 0.0)
+    return Vote(
+        winner,
+        tuple(int(i) for i in np.flatnonzero(who)),
+        gain,
+        tuple(int(i) for i in ranking),
+        tuple(float(one) for one in duels[winner]),
+    )
 
 
 def countable(scores: NDArray[np.float64]) -> NDArray[np.float64]:

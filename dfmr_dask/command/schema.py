@@ -24,7 +24,7 @@ from dfmr_dask.corruption import ATTACKS, STAGES, Corruption
 from dfmr_dask.data.choosing import KINDS, Wish
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.local.start import STARTS
-from dfmr_dask.run.settings import METHODS, WEIGHTS
+from dfmr_dask.run.settings import METHODS, WEIGHTS, WORK_DTYPES
 
 
 def _one_of(names: Iterable[str]) -> PlainValidator:
@@ -71,6 +71,7 @@ class SourceSection(Section):
     rows_per_partition: PositiveInt | None = None
     n_partitions: PositiveInt | None = None
     storage_options: dict[str, Any] | None = None
+    sample_weight: str | None = None
 
     @model_validator(mode="after")
     def _plan_has_its_sizes(self) -> SourceSection:
@@ -119,6 +120,8 @@ class MixtureSection(Section):
     tol: Annotated[float, Field(ge=0.0)] = 1e-6
     reg_covar: Annotated[float, Field(ge=0.0)] = 1e-6
     max_iter: PositiveInt = 500
+    outliers: PositiveFloat | None = None
+    dtype_work: Annotated[str, _one_of(WORK_DTYPES)] = "float64"
 
 
 class CorruptionSection(Section):

@@ -36,7 +36,8 @@ from dfmr_dask.data.features import (
     numbered,
 )
 from dfmr_dask.data.grid import Axis, irregular, regular
-from dfmr_dask.data.readers import Layout, frame_rows, native
+from dfmr_dask.data.readers import WEIGHT_BYTES, Layout, WeightArray, frame_rows, native
+from dfmr_dask.data.weights import GIVEN, check_weight, given_weights
 from dfmr_dask.errors import InvalidSource
 
 NO_INTEGRITY = "no integrity check, no resume: dask blocks"
@@ -138,8 +139,8 @@ def _loaded_identity(values: NDArray[Any]) -> dict[str, Any]:
     return {"kind": "memory", "sha256": content_hash([values])}
 
 
-def opened_dask(array: Any, features: Wanted) -> Opened:
-    """Open a ``dask.array`` of rows and features, or of rows alone."""
+def opened_dask(array: Any, features: Wanted, weight: Any = None) -> Opened:
+    """Open a ``dask.array`` of rows and features, or of rows alone, with an array of weights."""
     if any(math.isnan(length) for along in array.chunks for length in along):
         raise InvalidSource("the dask array has unknown chunk sizes; compute_chunk_sizes() first")
     if array.ndim not in (1, 2):
@@ -151,7 +152,9 @@ def opened_dask(array: Any, features: Wanted) -> Opened:
     n_features = 1 if array.ndim == 1 else int(array.shape[1])
     grid = irregular(array.chunks[:1])
     names = column_names(features, n_features)
-    layout = Layout((array,), ((0,),), n_features, dtype, grid)
+    weighing = None if weight is None else WeightArray(_beside(array, weight), (0,))
+    layout = Layout((array,), ((0,),), n_features, dtype, grid, weighing)
+    token = array.name if weighing is None else f"{array.name} {weighing.array.name}"
     return Opened(
         features=names,
         sample_dims=("row",),
@@ -163,15 +166,28 @@ def opened_dask(array: Any, features: Wanted) -> Opened:
             layout,
             from_dask,
             partial(_labelled, array, (0,), ("row",), names),
-            partial(dict, kind="dask.array", token=array.name),
+            partial(dict, kind="dask.array", token=token),
         ),
         notes=(NO_INTEGRITY,),
         named=not numbered(names),
+        weight=None if weight is None else GIVEN,
     )
 
 
-def opened_numpy(array: Any, features: Wanted) -> Opened:
-    """Open a NumPy array (rows, features), or (rows,) for one feature."""
+def _beside(array: Any, weight: Any) -> Any:
+    """Return weights in the blocks of the rows they belong to."""
+    from_array: Any = da.from_array  # Dask is only half typed
+    lazy = weight if isinstance(weight, da.Array) else from_array(given_weights(weight, len(array)))
+    if lazy.shape != array.shape[:1] or lazy.dtype.kind not in "biuf":
+        raise InvalidSource(
+            f"sample_weight has shape {lazy.shape} and dtype {lazy.dtype}; wanted a number for "
+            f"each row, ({len(array)},)"
+        )
+    return lazy.rechunk(array.chunks[:1])
+
+
+def opened_numpy(array: Any, features: Wanted, weight: Any = None) -> Opened:
+    """Open a NumPy array (rows, features), or (rows,) for one feature; weights are an array."""
     if isinstance(array, np.ma.MaskedArray):
         raise InvalidSource("a masked array: turn what is masked into NaN first, .filled(np.nan)")
     if array.ndim not in (1, 2):
@@ -181,10 +197,17 @@ def opened_numpy(array: Any, features: Wanted) -> Opened:
         )
     table = array[:, None] if array.ndim == 1 else array
     dtype = common_dtype({"array": array.dtype})
-    return _table(table, column_names(features, table.shape[1]), dtype)
+    names = column_names(features, table.shape[1])
+    return _table(table, names, dtype, given_weights(weight, len(table)), GIVEN)
 
 
-def _table(table: Any, features: tuple[str, ...], dtype: np.dtype[Any]) -> Opened:
+def _table(
+    table: Any,
+    features: tuple[str, ...],
+    dtype: np.dtype[Any],
+    weights: NDArray[np.float64] | None,
+    weight: str,
+) -> Opened:
     # one chunk for the plans, yet any row can be read alone
     grid, single = (Axis(len(table), max(1, len(table))),), (Axis(len(table), 1),)
     return Opened(
@@ -192,24 +215,44 @@ def _table(table: Any, features: tuple[str, ...], dtype: np.dtype[Any]) -> Opene
         sample_dims=("row",),
         dtype=dtype,
         grid=grid,
-        cost=Cost.of_one(single, table.shape[1] * dtype.itemsize),
+        cost=Cost.of_one(single, _row_bytes(table, dtype, weights)),
         location="in memory",
-        backend=RowsBackend(table, features, None),
+        backend=RowsBackend(table, features, None, weights),
         in_memory=True,
         named=not numbered(features),
+        weight=None if weights is None else weight,
     )
 
 
-def opened_pandas(frame: pd.DataFrame, features: Wanted) -> Opened:
-    """Open the columns of a pandas frame."""
-    chosen, names, dtype = frame_columns(frame, features)
-    return _table(frame_rows(chosen, dtype), names, dtype)
+def _row_bytes(table: Any, dtype: np.dtype[Any], weights: Any) -> int:
+    return int(table.shape[1]) * dtype.itemsize + (0 if weights is None else WEIGHT_BYTES)
 
 
-def frame_columns(frame: Any, features: Wanted) -> tuple[Any, tuple[str, ...], np.dtype[Any]]:
-    """Return the columns that were asked for, their names and their common dtype."""
+def opened_pandas(frame: pd.DataFrame, features: Wanted, weight: Any = None) -> Opened:
+    """Open the columns of a pandas frame; weights are a column or an array."""
+    by_name = isinstance(weight, str)
+    chosen, names, dtype = frame_columns(frame, features, weight if by_name else None)
+    if not by_name:
+        rows = np.asarray(frame_rows(chosen, dtype))
+        return _table(rows, names, dtype, given_weights(weight, len(frame)), GIVEN)
+    came = frame_rows(chosen, dtype, weight)
+    return _table(came[0], names, dtype, came[1], weight)
+
+
+def frame_columns(
+    frame: Any, features: Wanted, weight: Any = None
+) -> tuple[Any, tuple[str, ...], np.dtype[Any]]:
+    """Return the columns that were asked for, their names and their common dtype.
+
+    The column of weights stands behind the others, and is not counted among them.
+    """
     if not frame.columns.is_unique:
         raise InvalidSource("columns of the table have the same name; rename them first")
+    if weight is not None:
+        check_weight(weight, list(frame.columns), features)
+        check_weight(weight, [weight], None, _plain(frame.dtypes[weight]))
+        chosen, names, dtype = frame_columns(frame.drop(columns=[weight]), features)
+        return frame[[*chosen.columns, weight]], names, dtype
     if features is not None:
         wanted = listed(features)
         check_known(wanted, list(frame.columns))
@@ -229,9 +272,9 @@ def _plain(dtype: Any) -> Any:
     return native(np.float64) if inner.kind in "biu" else inner
 
 
-def opened_frame(frame: Any, features: Wanted) -> Opened:
-    """Open the columns of a ``dask.dataframe``."""
-    chosen, names, dtype = frame_columns(frame, features)
+def opened_frame(frame: Any, features: Wanted, weight: Any = None) -> Opened:
+    """Open the columns of a ``dask.dataframe``, one of which may hold weights."""
+    chosen, names, dtype = frame_columns(frame, features, weight)
     return Opened(
         features=names,
         sample_dims=("row",),
@@ -239,6 +282,7 @@ def opened_frame(frame: Any, features: Wanted) -> Opened:
         grid=None,
         cost=None,
         location="dask dataframe",
-        backend=FrameBackend(chosen, dtype, chosen.to_delayed()),
+        backend=FrameBackend(chosen, dtype, chosen.to_delayed(), weight),
         notes=(NO_INTEGRITY,),
+        weight=weight,
     )

@@ -104,9 +104,10 @@ class RowsBackend:
     array: NDArray[Any]
     features: tuple[str, ...]
     order: NDArray[np.intp] | None
+    weights: NDArray[np.float64] | None = None
 
     def reader(self, partition: Partition) -> Reader:  # noqa: D102
-        return RowReader(self.array, self._index(partition))
+        return RowReader(self.array, self._index(partition), self.weights)
 
     def sampler(  # noqa: D102
         self, partition: Partition, n: int, rng: np.random.Generator
@@ -115,7 +116,8 @@ class RowsBackend:
             return self.reader(partition)
         start = partition.boxes[0][0][0]  # random rows cost no more here than random blocks
         chosen = start + rng.choice(partition.rows, min(2 * n, partition.rows), replace=False)
-        return RowReader(self.array, chosen if self.order is None else self.order[chosen])
+        index = chosen if self.order is None else self.order[chosen]
+        return RowReader(self.array, index, self.weights)
 
     def _index(self, partition: Partition) -> slice | NDArray[np.intp]:
         ((span,),) = partition.boxes
@@ -129,7 +131,8 @@ class RowsBackend:
         return array.assign_coords(feature=list(self.features)).chunk(feature=-1, row="auto")
 
     def identity(self) -> dict[str, Any]:  # noqa: D102
-        return {"kind": "memory", "sha256": content_hash([self.array])}
+        values = [self.array] if self.weights is None else [self.array, self.weights]
+        return {"kind": "memory", "sha256": content_hash(values)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,10 +145,11 @@ class FrameBackend:
     frame: Any
     dtype: np.dtype[Any]
     parts: list[Any] = field(default_factory=list)
+    weight: Any = None
 
     def reader(self, partition: Partition) -> Reader:  # noqa: D102
         rows = delayed(frame_rows, pure=True)
-        return rows(self.parts[partition.index], self.dtype.str)
+        return rows(self.parts[partition.index], self.dtype.str, self.weight)
 
     def sampler(  # noqa: D102
         self, partition: Partition, n: int, rng: np.random.Generator
@@ -172,7 +176,7 @@ class Opened:
 
     ``grid`` are the chunks that partitions are made of, None where rows are unknown; the units
     that decode alone (inner chunks of shards) are those of the backend's layout. ``named`` tells
-    whether the features have names of their own.
+    whether the features have names of their own; ``weight`` what the weights of rows are called.
     """
 
     features: tuple[str, ...]
@@ -186,6 +190,7 @@ class Opened:
     notes: tuple[str, ...] = ()
     in_memory: bool = False
     named: bool = True
+    weight: str | None = None
 
 
 def content_hash(arrays: list[NDArray[Any]]) -> str:

@@ -6,7 +6,7 @@ model knows, else by what the data obviously are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import xarray as xr
@@ -21,6 +21,7 @@ from dfmr_dask.data.features import (
     numbered,
     numbers,
 )
+from dfmr_dask.data.weights import check_weight
 from dfmr_dask.errors import InvalidSource
 
 FEATURE = "feature"  # the dimension of features in what we return
@@ -28,12 +29,16 @@ FEATURE = "feature"  # the dimension of features in what we return
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """Variables that hold the features, and the dimension of features if it is one variable."""
+    """Variables that hold the features, and the dimension of features if it is one variable.
+
+    ``weight`` is the variable, not among them, that tells how often each row counts.
+    """
 
     dataset: xr.Dataset
     names: tuple[Any, ...]
     dim: str | None
     notes: tuple[str, ...] = ()
+    weight: xr.DataArray | None = None
 
     @property
     def variables(self) -> tuple[xr.DataArray, ...]:
@@ -62,7 +67,9 @@ class Choice:
         return self.dim in self.dataset.coords
 
 
-def chosen(data: xr.Dataset | xr.DataArray, wanted: Wanted, location: str = "") -> Choice:
+def chosen(
+    data: xr.Dataset | xr.DataArray, wanted: Wanted, location: str = "", weight: Any = None
+) -> Choice:
     """Return which variables, or which dimension of a variable, are the features.
 
     Parameters
@@ -75,6 +82,8 @@ def chosen(data: xr.Dataset | xr.DataArray, wanted: Wanted, location: str = "") 
         ``feature``, or the last of two.
     location : str
         What to call the data in errors.
+    weight : str, optional
+        The variable or coordinate that weighs the rows; it is no feature.
 
     Raises
     ------
@@ -82,6 +91,10 @@ def chosen(data: xr.Dataset | xr.DataArray, wanted: Wanted, location: str = "") 
         When nothing fits; with what would.
     """
     dataset = data if isinstance(data, xr.Dataset) else _as_dataset(data)
+    if weight is not None:
+        check_weight(weight, [*dataset.data_vars, *dataset.coords], wanted)
+        choice = chosen(dataset.drop_vars(weight, errors="ignore"), wanted, location)
+        return replace(choice, weight=_weight(dataset, weight, choice))
     if not dataset.data_vars:
         raise InvalidSource(
             f"{location or 'the dataset'} has no data variables (coordinates: "
@@ -90,6 +103,18 @@ def chosen(data: xr.Dataset | xr.DataArray, wanted: Wanted, location: str = "") 
     choice = _chosen(dataset, wanted)
     _check_dims(choice)
     return choice
+
+
+def _weight(dataset: xr.Dataset, name: str, choice: Choice) -> xr.DataArray:
+    """Return the variable that weighs rows, if it lies along dimensions that count them."""
+    weight = dataset[name]
+    check_weight(name, [name], None, weight.dtype)
+    if not weight.ndim or not set(weight.dims) <= set(choice.sample_dims):
+        raise InvalidSource(
+            f"sample_weight={name!r} has dimensions {weight.dims}; wanted some of those that count "
+            f"rows, {choice.sample_dims}"
+        )
+    return weight
 
 
 def _as_dataset(array: xr.DataArray) -> xr.Dataset:
@@ -134,10 +159,13 @@ def _only(dataset: xr.Dataset, asked: str, found: list[xr.DataArray]) -> xr.Data
 
 def _by_name(dataset: xr.Dataset, expected: Expected) -> Choice | None:
     """Return the variables, or the one dimension, that have the names a model knows."""
+    several = expected.n_features > 1
+    numbers_alone = tuple(f"x{i}" for i in range(expected.n_features)) if several else ("",)
+    names = expected.names or numbers_alone
+    if set(names) <= set(dataset.data_vars):
+        return Choice(dataset, names, None)
     if expected.names is None:
         return None
-    if set(expected.names) <= set(dataset.data_vars):
-        return Choice(dataset, expected.names, None)
     along = [
         Choice(dataset, (variable.name,), str(dim))
         for variable in _numeric(dataset)

@@ -38,6 +38,7 @@ FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "seconds": (float, int, type(None)),
     "schema": int,
 }
+OPTIONAL: Mapping[str, type | tuple[type, ...]] = {"mass": (float, int)}  # left out where None
 
 
 def write_mixture(path: FilePath, mixture: Mixture, **facts: Any) -> None:
@@ -104,7 +105,8 @@ def write_message(path: FilePath, message: Message) -> None:
     header = {
         "what": "message",
         "format": FORMAT,
-        "message": {name: getattr(message, name) for name in FIELDS},
+        "message": {name: getattr(message, name) for name in FIELDS}
+        | {name: value for name in OPTIONAL if (value := getattr(message, name)) is not None},
         "mixture": None if mixture is None else _described(mixture),
     }
     write_bytes(path, packed(plain(header), {} if mixture is None else _arrays(mixture)))
@@ -172,10 +174,12 @@ def _mixture(about: Any, arrays: dict[str, NDArray[np.float64]]) -> Mixture:
 
 def _fields(about: Any) -> dict[str, Any]:
     fields = dict(_mapping(about, "message"))
-    if set(fields) != set(FIELDS):
+    if set(fields) - set(OPTIONAL) != set(FIELDS):
         raise InvalidMessage(f"the message has fields {sorted(fields)}; wanted {sorted(FIELDS)}")
-    for name, kind in FIELDS.items():
-        value = fields[name]
+    for name, kind in {**FIELDS, **OPTIONAL}.items():
+        value = fields.get(name)
+        if value is None and name in OPTIONAL and name not in fields:
+            continue
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise InvalidMessage(f"{name} is {value!r}; wanted a value of another kind")
     for name in ("log_likelihood", "seconds"):

@@ -24,31 +24,35 @@ from dfmr_dask.data.cost import Cost
 from dfmr_dask.data.features import Wanted, common_dtype
 from dfmr_dask.data.grid import Grid, coarsest, n_boxes
 from dfmr_dask.data.lazy import chunk_axes, selection_hash
-from dfmr_dask.data.readers import Layout, native
+from dfmr_dask.data.readers import Layout, WeightArray, native
+from dfmr_dask.errors import InvalidSource
 
 
 def opened_labelled(
-    data: xr.Dataset | xr.DataArray, features: Wanted, location: str = ""
+    data: xr.Dataset | xr.DataArray, features: Wanted, location: str = "", weight: Any = None
 ) -> Opened:
     """Open a Dataset or DataArray: variables on the same dimensions, or along one of them."""
-    choice = chosen(data, features, location)
+    choice = chosen(data, features, location, weight)
     variables, dims = choice.variables, choice.sample_dims
     dtype = common_dtype({str(v.name): v.dtype for v in variables})
     in_dask = any(variable.chunks is not None for variable in variables)
     variables = tuple(v.chunk() if in_dask else v for v in variables)
     grids, units = zip(*(_grids(variable, dims) for variable in variables), strict=True)
+    arrays = _arrays(variables, in_dask)
+    # the loaded ones are NumPy arrays by now, and only they travel with their rows alone
+    loaded = all(isinstance(array, np.ndarray) for array in arrays)
     layout = Layout(
-        _arrays(variables, in_dask),
+        arrays,
         tuple(tuple(v.dims.index(dim) for dim in dims) for v in variables),
         len(choice.features),
         dtype,
         coarsest(units),
+        _weight_array(choice, in_dask, loaded),
     )
     grid = coarsest(grids)
-    # the loaded ones are NumPy arrays by now, and only they travel with their rows alone
-    loaded = all(isinstance(array, np.ndarray) for array in layout.arrays)
     make = from_dask if in_dask else from_memory if loaded else from_store
-    told = partial(_identity, variables, dims, layout)
+    weighing = () if choice.weight is None else (choice.weight,)
+    told = partial(_identity, (*variables, *weighing), dims, layout)
     return Opened(
         features=choice.features,
         sample_dims=dims,
@@ -61,6 +65,7 @@ def opened_labelled(
         notes=(*choice.notes, NO_INTEGRITY) if in_dask else choice.notes,
         in_memory=loaded,
         named=choice.named,
+        weight=weight,
     )
 
 
@@ -74,6 +79,23 @@ def _arrays(variables: Sequence[xr.DataArray], in_dask: bool) -> tuple[Any, ...]
     if in_dask or all(variable.variable._in_memory for variable in variables):
         return tuple(variable.data for variable in variables)
     return tuple(_bare(variable.variable) for variable in variables)
+
+
+def _weight_array(choice: Choice, in_dask: bool, loaded: bool) -> WeightArray | None:
+    """Return where weights lie, in the library of the features."""
+    weight = choice.weight
+    if weight is None:
+        return None
+    if weight.chunks is not None and not in_dask:
+        raise InvalidSource(
+            f"sample_weight={weight.name!r} is a Dask array, and the features are not; compute() "
+            "it, or chunk() the dataset"
+        )
+    axes = tuple(weight.dims.index(d) if d in weight.dims else None for d in choice.sample_dims)
+    if in_dask:
+        return WeightArray(weight.chunk().data, axes)
+    there = loaded or weight.variable._in_memory
+    return WeightArray(np.asarray(weight.values) if there else _bare(weight.variable), axes)
 
 
 def _bare(variable: xr.Variable) -> xr.Variable:
@@ -146,9 +168,11 @@ def _joined(*blocks: Any, out: np.dtype[Any]) -> Any:
 def _identity(
     variables: Sequence[xr.DataArray], dims: Sequence[str], layout: Layout
 ) -> dict[str, Any]:
-    if all(isinstance(array, np.ndarray) for array in layout.arrays):
-        return {"kind": "xarray", "sha256": content_hash(list(layout.arrays))}
-    names = [str(getattr(array, "name", "")) for array in layout.arrays]
+    weighing = () if layout.weight is None else (layout.weight.array,)
+    arrays = (*layout.arrays, *weighing)
+    if all(isinstance(array, np.ndarray) for array in arrays):
+        return {"kind": "xarray", "sha256": content_hash(list(arrays))}
+    names = [str(getattr(array, "name", "")) for array in arrays]
     coords = [variables[0].coords[dim].values for dim in dims if dim in variables[0].coords]
     return {
         "kind": "xarray",

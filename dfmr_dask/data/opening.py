@@ -11,13 +11,24 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
 import xarray as xr
 import zarr
 
-from dfmr_dask.data.arrays import opened_zarr
+from dfmr_dask.data.arrays import (
+    opened_dask,
+    opened_frame,
+    opened_numpy,
+    opened_pandas,
+    opened_zarr,
+)
 from dfmr_dask.data.backends import Opened
 from dfmr_dask.data.features import Expected, Wanted
 from dfmr_dask.data.labelled import opened_labelled
+from dfmr_dask.data.weights import no_weight
 from dfmr_dask.errors import InvalidSource
 
 Node = Any  # zarr.Array or zarr.Group
@@ -30,11 +41,57 @@ HINTS = {
 }
 
 
+def opened_data(
+    data: Any,
+    features: Wanted = None,
+    group: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    weight: Any = None,
+) -> Opened:
+    """Open whatever :func:`dfmr_dask.open_source` takes.
+
+    Raises
+    ------
+    InvalidSource
+        When it is none of these, or arguments mean nothing for it.
+    """
+    if isinstance(data, str | os.PathLike):
+        return opened_location(data, features, group, storage_options, weight)
+    if storage_options:
+        raise InvalidSource(f"storage_options= are for URLs, and {_kind(data)} came; leave it out")
+    if isinstance(data, zarr.Array | zarr.Group):
+        node = inside(data, group)
+        return opened_node(node, features, without_secrets(str(node.store_path)), weight)
+    if group:
+        raise InvalidSource(f"group={group!r} is for Zarr, and {_kind(data)} came; leave it out")
+    if isinstance(data, xr.Dataset | xr.DataArray):
+        return opened_labelled(data, features, weight=weight)
+    openers: list[tuple[Any, Any]] = [
+        (da.Array, opened_dask),
+        (dd.DataFrame, opened_frame),
+        (pd.DataFrame, opened_pandas),
+        (np.ndarray, opened_numpy),
+    ]
+    for kind, opener in openers:
+        if isinstance(data, kind):
+            opened: Opened = opener(data, features, weight)
+            return opened
+    raise InvalidSource(
+        f"cannot open {_kind(data)}; wanted a path or URL of a Zarr store, or a zarr, xarray, "
+        "dask, numpy or pandas object"
+    )
+
+
+def _kind(data: Any) -> str:
+    return f"a {type(data).__module__}.{type(data).__qualname__}"
+
+
 def opened_location(
     location: str | os.PathLike[str],
     features: Wanted,
     group: str | None,
     storage_options: Mapping[str, Any] | None,
+    weight: Any = None,
 ) -> Opened:
     """Open a Zarr array or group at a path or URL.
 
@@ -55,15 +112,18 @@ def opened_location(
                 f"or write file://{text}"
             )
     node = _node(text, group, storage_options)
-    return opened_node(node, features, without_secrets(text) + (f"/{group}" if group else ""))
+    place = without_secrets(text) + (f"/{group}" if group else "")
+    return opened_node(node, features, place, weight)
 
 
-def opened_node(node: Node, features: Wanted, location: str) -> Opened:
+def opened_node(node: Node, features: Wanted, location: str, weight: Any = None) -> Opened:
     """Open a Zarr array, or a group as a dataset of xarray."""
     ours_alone = in_this_process(node)
     if isinstance(node, zarr.Group):
         dataset = _dataset(node, location)
-        return opened_labelled(dataset.load() if ours_alone else dataset, features, location)
+        found = dataset.load() if ours_alone else dataset
+        return opened_labelled(found, features, location, weight)
+    no_weight(weight, f"the Zarr array {location}")
     given = None if isinstance(features, Expected) else features  # an array names no features
     return opened_zarr(node, given, location, in_memory=ours_alone)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from dask.delayed import delayed
@@ -14,8 +14,44 @@ from numpy.typing import DTypeLike, NDArray
 from dfmr_dask.data.grid import Box, Grid, at_chunks, rows_of, sizes
 
 READ_BYTES = 32 << 20  # rows are read in blocks of this size: workers stay small
+WEIGHT_BYTES = 8
 
 Reader = Any  # a callable without arguments that returns rows, or a dask Delayed of rows
+Axes = tuple[int | None, ...]
+
+
+class WeightedRows(NamedTuple):
+    """Rows (n, d) in the dtype of the source, and how often each of them counts, (n,) float64."""
+
+    rows: NDArray[Any]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightArray:
+    """Where the weights of rows lie.
+
+    Parameters
+    ----------
+    array : array of any library
+    axes : tuple of int or None
+        Which of its dimensions is the first, second, ... sample dimension; None where weights do
+        not change along it.
+    """
+
+    array: Any
+    axes: Axes
+
+    def pick(self, box: Box) -> Any:
+        """Take a box out of the array."""
+        return picked(self.array, self.axes, box)
+
+    def put(self, target: NDArray[np.float64], block: Any) -> None:
+        """Put a block as the array holds it into a box of weights (sample dimensions...)."""
+        values = np.asarray(block)
+        turned = values.transpose([axis for axis in self.axes if axis is not None])
+        spread = tuple(np.newaxis if axis is None else slice(None) for axis in self.axes)
+        target[...] = turned[spread]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +70,8 @@ class Layout:
         In which rows are returned; native byte order.
     units : tuple of Axis
         The smallest chunks that decode alone.
+    weight : WeightArray, optional
+        What weighs the rows.
     """
 
     arrays: tuple[Any, ...]
@@ -41,23 +79,26 @@ class Layout:
     n_features: int
     dtype: np.dtype[Any]
     units: Grid
+    weight: WeightArray | None = None
 
     @property
     def row_bytes(self) -> int:
-        """Size of one row."""
-        return self.n_features * self.dtype.itemsize
-
-    def pick(self, number: int, box: Box) -> Any:
-        """Take a box out of one of the arrays, as that array's library does it."""
-        array, axes = self.arrays[number], self.axes[number]
-        index = [slice(None)] * len(array.shape)
-        for axis, (start, stop) in zip(axes, box, strict=True):
-            index[axis] = slice(start, stop)
-        return array[tuple(index)]
+        """Size of one row, with its weight."""
+        return self.n_features * self.dtype.itemsize + (0 if self.weight is None else WEIGHT_BYTES)
 
     def pick_all(self, box: Box) -> list[Any]:
         """Take a box out of each of the arrays."""
-        return [self.pick(number, box) for number in range(len(self.arrays))]
+        pairs = zip(self.arrays, self.axes, strict=True)
+        return [picked(array, axes, box) for array, axes in pairs]
+
+
+def picked(array: Any, axes: Axes, box: Box) -> Any:
+    """Take a box out of an array, as that array's library does it."""
+    index = [slice(None)] * len(array.shape)
+    for axis, (start, stop) in zip(axes, box, strict=True):
+        if axis is not None:
+            index[axis] = slice(start, stop)
+    return array[tuple(index)]
 
 
 def filled(target: NDArray[Any], blocks: Sequence[Any], axes: Sequence[tuple[int, ...]]) -> None:
@@ -78,22 +119,25 @@ class BoxReader:
 
     Returns
     -------
-    ndarray of shape (rows, features), C-contiguous, in the dtype of the source
+    ndarray of shape (rows, features), C-contiguous, in the dtype of the source; or WeightedRows
     """
 
     layout: Layout
     boxes: tuple[Box, ...]
 
-    def __call__(self) -> NDArray[Any]:
+    def __call__(self) -> NDArray[Any] | WeightedRows:
         """Read the rows."""
-        layout = self.layout
-        out = np.empty((sum(map(rows_of, self.boxes)), layout.n_features), layout.dtype)
+        layout, n_rows = self.layout, sum(map(rows_of, self.boxes))
+        out = np.empty((n_rows, layout.n_features), layout.dtype)
+        weights = np.empty(0 if layout.weight is None else n_rows)
         start = 0
         for box in self.boxes:
-            stop = start + rows_of(box)
-            self._read(box, out[start:stop].reshape(*sizes(box), layout.n_features))
-            start = stop
-        return out
+            span, shape = slice(start, start + rows_of(box)), sizes(box)
+            self._read(box, out[span].reshape(*shape, layout.n_features))
+            if layout.weight is not None:
+                layout.weight.put(weights[span].reshape(shape), layout.weight.pick(box))
+            start = span.stop
+        return out if layout.weight is None else WeightedRows(out, weights)
 
     def _read(self, box: Box, target: NDArray[Any]) -> None:
         layout = self.layout
@@ -110,13 +154,13 @@ class LoadedBoxReader:
     layout: Layout
     boxes: tuple[Box, ...]
 
-    def __call__(self) -> NDArray[Any]:
+    def __call__(self) -> NDArray[Any] | WeightedRows:
         """Copy the rows out of the arrays."""
         return BoxReader(self.layout, self.boxes)()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as the partition's rows alone."""
-        return RowReader, (self(), None)
+        return _traveling(self())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,15 +169,23 @@ class RowReader:
 
     array: NDArray[Any]
     index: slice | NDArray[np.intp] | None
+    weights: NDArray[np.float64] | None = None
 
-    def __call__(self) -> NDArray[Any]:
+    def __call__(self) -> NDArray[Any] | WeightedRows:
         """Take the rows."""
-        chosen = self.array if self.index is None else self.array[self.index]
-        return np.ascontiguousarray(chosen, native(chosen.dtype))
+        index = slice(None) if self.index is None else self.index
+        chosen = self.array[index]
+        rows = np.ascontiguousarray(chosen, native(chosen.dtype))
+        return rows if self.weights is None else WeightedRows(rows, self.weights[index])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as the partition's rows alone."""
-        return RowReader, (self(), None)
+        return _traveling(self())
+
+
+def _traveling(came: NDArray[Any] | WeightedRows) -> tuple[Any, ...]:
+    rows, weights = came if isinstance(came, WeightedRows) else (came, None)
+    return RowReader, (rows, None, weights)
 
 
 def delayed_boxes(layout: Layout, boxes: tuple[Box, ...]) -> Any:
@@ -142,7 +194,24 @@ def delayed_boxes(layout: Layout, boxes: tuple[Box, ...]) -> Any:
     shapes = [sizes(box) for box in boxes]
     # Dask names the blocks anew each time: under one key there must never be two tasks
     join = delayed(joined, pure=False)
-    return join(blocks, layout.axes, shapes, layout.n_features, layout.dtype.str)
+    rows = join(blocks, layout.axes, shapes, layout.n_features, layout.dtype.str)
+    if layout.weight is None:
+        return rows
+    weights = [layout.weight.pick(box) for box in boxes]
+    return delayed(weighted, pure=False)(rows, weights, layout.weight.axes, shapes)
+
+
+def weighted(
+    rows: NDArray[Any], blocks: Sequence[Any], axes: Axes, shapes: Sequence[tuple[int, ...]]
+) -> WeightedRows:
+    """Put computed blocks of weights below each other, beside their rows."""
+    out = np.empty(len(rows))
+    start = 0
+    for block, shape in zip(blocks, shapes, strict=True):
+        stop = start + math.prod(shape)
+        WeightArray(None, axes).put(out[start:stop].reshape(shape), block)
+        start = stop
+    return WeightedRows(rows, out)
 
 
 def joined(
@@ -162,8 +231,18 @@ def joined(
     return out
 
 
-def frame_rows(frame: Any, dtype: DTypeLike) -> NDArray[Any]:
-    """Return the rows of a pandas frame; what is missing in nullable columns becomes NaN."""
+def frame_rows(frame: Any, dtype: DTypeLike, weight: Any = None) -> NDArray[Any] | WeightedRows:
+    """Return the rows of a pandas frame; what is missing in nullable columns becomes NaN.
+
+    The column ``weight``, if one is named, is that of their weights and no feature.
+    """
+    if weight is not None:
+        weights = _column(frame[weight]).astype(np.float64)
+        return WeightedRows(_table(frame.drop(columns=[weight]), dtype), weights)
+    return _table(frame, dtype)
+
+
+def _table(frame: Any, dtype: DTypeLike) -> NDArray[Any]:
     columns = [_column(frame.iloc[:, i]) for i in range(frame.shape[1])]
     out = np.empty((len(frame), len(columns)), dtype)
     for i, column in enumerate(columns):

@@ -5,25 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask.array as da
-import dask.dataframe as dd
 import numpy as np
-import pandas as pd
 import xarray as xr
-import zarr
 
-from dfmr_dask.data.arrays import opened_dask, opened_frame, opened_numpy, opened_pandas
 from dfmr_dask.data.backends import Backend, Opened, RowsBackend
 from dfmr_dask.data.choosing import Wish, planned
 from dfmr_dask.data.features import Expected, Wanted, positions
 from dfmr_dask.data.grid import Box
-from dfmr_dask.data.labelled import opened_labelled
-from dfmr_dask.data.opening import inside, opened_location, opened_node, without_secrets
+from dfmr_dask.data.opening import opened_data
 from dfmr_dask.data.plan import Plan
 from dfmr_dask.data.readers import Reader
 from dfmr_dask.errors import InvalidSource
@@ -52,6 +45,8 @@ class Source:
         Units of features, as far as they are known.
     named : bool
         Whether features have names of their own, and are not but numbered.
+    weight : str or None
+        What the weights of rows are called; None where each row counts once.
     """
 
     features: tuple[str, ...]
@@ -64,6 +59,12 @@ class Source:
     units: dict[str, str]
     named: bool
     backend: Backend
+    weight: str | None = None
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights."""
+        return self.weight is not None
 
     @property
     def n_features(self) -> int:
@@ -81,7 +82,9 @@ class Source:
         boxes = json.dumps([partition.boxes for partition in self.plan.partitions])
         order = self.backend.order if isinstance(self.backend, RowsBackend) else None
         digest = hashlib.sha256(boxes.encode() + (b"" if order is None else order.tobytes()))
+        weighing = {"weight": self.weight} if self.weighted else {}
         return {
+            **weighing,
             "location": self.location,
             "features": list(self.features),
             "sample_dims": list(self.sample_dims),
@@ -101,8 +104,9 @@ class Source:
         Returns
         -------
         callable without arguments, or dask Delayed
-            Gives an ndarray of shape (rows, features). A callable opens what it needs by itself,
-            and is small enough to be sent to a worker; a Delayed stands for data of Dask.
+            Gives an ndarray of shape (rows, features), or, of a weighted source, WeightedRows: a
+            pair of that and the weights (rows,) in float64. A callable opens what it needs by
+            itself, and is small enough to be sent to a worker; a Delayed stands for data of Dask.
         """
         return self.backend.reader(self.plan.partitions[partition])
 
@@ -116,6 +120,8 @@ class Source:
 
     def as_dataarray(self) -> xr.DataArray:
         """Return a lazy array (sample dimensions..., feature) with the source's coordinates.
+
+        Weights are not part of it.
 
         Raises
         ------
@@ -150,6 +156,7 @@ def open_source(
     seed: int = 0,
     group: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    sample_weight: Any = None,
 ) -> Source:
     """Open data and plan their partitions; nothing but metadata is read.
 
@@ -179,6 +186,12 @@ def open_source(
         Path of an array or group inside the store.
     storage_options : mapping, optional
         For fsspec: credentials and the like; only for a URL.
+    sample_weight : str or array of shape (rows,), optional
+        How often each row counts: the name of a variable, coordinate or column, which is then no
+        feature; for NumPy, pandas and ``dask.array`` also the numbers. A variable need not lie
+        along all dimensions of the rows: the area of a grid cell counts at every time. Rows of
+        weight 0 are as if they were not there, those of weight NaN are left out and counted, and
+        a partition with a negative weight fails.
 
     Returns
     -------
@@ -188,7 +201,8 @@ def open_source(
     ------
     InvalidSource
         When there is no such store, values are no numbers, dimensions or names do not fit, there
-        are fewer rows than partitions, or ``group`` or ``storage_options`` mean nothing for data.
+        are fewer rows than partitions, ``group`` or ``storage_options`` mean nothing for data, or
+        ``sample_weight`` does not fit the rows.
 
     Examples
     --------
@@ -200,7 +214,7 @@ def open_source(
     >>> source.rows(0)().shape
     (25, 2)
     """
-    opened = _opened(data, features, group, storage_options)
+    opened = opened_data(data, features, group, storage_options, sample_weight)
     _check_not_empty(opened)
     made, opened = planned(opened, Wish(plan, rows_per_partition, n_partitions, seed))
     return Source(
@@ -214,6 +228,7 @@ def open_source(
         units=opened.feature_units,
         named=opened.named,
         backend=opened.backend,
+        weight=opened.weight,
     )
 
 
@@ -239,43 +254,10 @@ def lazy_rows(data: Any, expected: Expected, features: Wanted = None) -> xr.Data
         When data cannot be opened, or have other features.
     """
     given = expected if features is None else features
-    found = data if isinstance(data, Source) else _opened(data, given, None, None)
+    found = data if isinstance(data, Source) else opened_data(data, given)
     order = positions(found.features, found.named, expected)
     view = found.backend.dataarray()
     return view if order == list(range(view.sizes["feature"])) else view.isel(feature=order)
-
-
-def _opened(
-    data: Any, features: Wanted, group: str | None, storage_options: Mapping[str, Any] | None
-) -> Opened:
-    if isinstance(data, str | os.PathLike):
-        return opened_location(data, features, group, storage_options)
-    if storage_options:
-        raise InvalidSource(f"storage_options= are for URLs, and {_kind(data)} came; leave it out")
-    if isinstance(data, zarr.Array | zarr.Group):
-        node = inside(data, group)
-        return opened_node(node, features, without_secrets(str(node.store_path)))
-    if group:
-        raise InvalidSource(f"group={group!r} is for Zarr, and {_kind(data)} came; leave it out")
-    openers: list[tuple[Any, Any]] = [
-        (xr.Dataset | xr.DataArray, opened_labelled),
-        (da.Array, opened_dask),
-        (dd.DataFrame, opened_frame),
-        (pd.DataFrame, opened_pandas),
-        (np.ndarray, opened_numpy),
-    ]
-    for kind, opener in openers:
-        if isinstance(data, kind):
-            opened: Opened = opener(data, features)
-            return opened
-    raise InvalidSource(
-        f"cannot open {_kind(data)}; wanted a path or URL of a Zarr store, or a zarr, xarray, "
-        "dask, numpy or pandas object"
-    )
-
-
-def _kind(data: Any) -> str:
-    return f"a {type(data).__module__}.{type(data).__qualname__}"
 
 
 def _check_not_empty(opened: Opened) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 
 from dfmr_dask.data.source import Source
+from dfmr_dask.data.weights import GIVEN
 from dfmr_dask.estimator.inputs import feature_names
 from dfmr_dask.estimator.saved import fitted_facts
 from dfmr_dask.run.ledger import Ledger
@@ -22,7 +23,7 @@ from dfmr_dask.show.summary import facts_of, summarize
 SECTIONS = {
     "mixture": (
         *("n_components", "covariance_type", "init_params", "n_init"),
-        *("tol", "reg_covar", "max_iter"),
+        *("tol", "reg_covar", "max_iter", "outliers", "dtype_work"),
     ),
     "aggregate": ("aggregator", "method", "weights", "gates", "rho"),
 }
@@ -47,6 +48,7 @@ def recorded_run(
     told["run"] = {"folder": os.fspath(folder), "seed": settings.seed}
     told["source"] = {"path": source.location, "features": feature_names(source.features)}
     told["source"] |= {name: getattr(parameters, name) for name in CUT}
+    told["source"]["sample_weight"] = None if source.weight == GIVEN else source.weight
     if corruption is not None:
         told["corruption"] = {
             name: getattr(corruption, name) for name in ("attack", "fraction", "stages")

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from typing import Any, ClassVar, Self
 
-import numpy as np
-import xarray as xr
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.corruption import Corruption
-from dfmr_dask.data.source import Source, open_source
-from dfmr_dask.errors import InvalidMixture, UncertifiedWarning
-from dfmr_dask.estimator.answers import FLOATS, Answers
+from dfmr_dask.errors import InvalidMixture
+from dfmr_dask.estimator.answers import Answers
+from dfmr_dask.estimator.fitted import describe, take, warn_of_doubts
 from dfmr_dask.estimator.folder import finish_run, recorded_run
-from dfmr_dask.estimator.inputs import check_size, feature_names, is_table
 from dfmr_dask.estimator.parameters import CONSTRAINTS, settings_of
+from dfmr_dask.estimator.rows import source_of
 from dfmr_dask.estimator.saved import as_scikit_learn, read_estimator, write_estimator
-from dfmr_dask.families import COVARIANCE_TYPES
-from dfmr_dask.families.covariance_types import covariances_of, precisions_cholesky_of
-from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import pipeline
 from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.ledger import Ledger
-from dfmr_dask.run.results import Result, partition_table
+from dfmr_dask.run.results import partition_table
 
 
 class GaussianMixture(Answers):
@@ -50,9 +42,13 @@ class GaussianMixture(Answers):
     init_params : {"overfit", "k-means++", "kmeans", "random"}, default="overfit"
         How they are found; ``overfit`` fits 2K components and merges them.
     weights_init, means_init, precisions_init : array-likes, optional
-        A start of your own, in scikit-learn's shapes; all partitions begin there. It needs
-        ``means_init``. Missing weights are equal. Missing precisions are those of the covariance
-        of all rows, which only data in memory can tell: for stores they must be given.
+        A start of your own, in scikit-learn's shapes; all partitions begin there. What is missing
+        can be told from data in memory alone, stores need means and precisions: without
+        ``means_init`` the rest is that of the k-means clusters of the rows, as in scikit-learn;
+        beside it missing weights are equal, and precisions those of the covariance of all rows.
+    warm_start : bool, default=False
+        Whether a further ``fit`` starts all partitions from the mixture of the last one, in place
+        of any other start.
     random_state : int, RandomState or None, default=None
         An int gives the same bits again, with any number of workers.
     n_partitions, rows_per_partition : int, optional
@@ -70,6 +66,13 @@ class GaussianMixture(Answers):
     aggregator : {"dfmr", "vanilla", "coat", "trim", "oracle"}, default="dfmr"
     corruption : Corruption, optional
         A simulated attack, for experiments.
+    outliers : float, optional
+        Leave out rows further than so many robust spreads (1.4826 times the median distance to the
+        median) from their partition's median in any feature, and count them in ``dropped_rows``.
+        It is for errors of measurement: rows at a million times the spread take whole components,
+        and inflate the floor of all covariances. 1000 leaves heavy tails alone.
+    dtype_work : {"float64", "float32"}, default="float64"
+        In which the densities of rows are computed; sums are float64 always.
 
     Attributes
     ----------
@@ -81,7 +84,8 @@ class GaussianMixture(Answers):
     n_iter_ : int
         Most EM iterations of a kept partition.
     lower_bound_ : float
-        Mean log density a row of the final model over the rows that checked it, in nats.
+        Mean log density a row of the final model over the rows that checked it, in nats, weighted
+        where rows have weights.
     n_features_in_ : int
     feature_names_in_ : ndarray of str, only where the features have names
     mixture_ : Mixture
@@ -116,6 +120,7 @@ class GaussianMixture(Answers):
         weights_init: Any = None,
         means_init: Any = None,
         precisions_init: Any = None,
+        warm_start: bool = False,
         random_state: Any = None,
         n_partitions: int | None = None,
         rows_per_partition: int | None = None,
@@ -126,6 +131,8 @@ class GaussianMixture(Answers):
         rho: float | None = None,
         aggregator: str = "dfmr",
         corruption: Corruption | None = None,
+        outliers: float | None = None,
+        dtype_work: str = "float64",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -137,6 +144,7 @@ class GaussianMixture(Answers):
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
+        self.warm_start = warm_start
         self.random_state = random_state
         self.n_partitions = n_partitions
         self.rows_per_partition = rows_per_partition
@@ -147,8 +155,17 @@ class GaussianMixture(Answers):
         self.rho = rho
         self.aggregator = aggregator
         self.corruption = corruption
+        self.outliers = outliers
+        self.dtype_work = dtype_work
 
-    def fit(self, X: Any, y: None = None, *, run: str | os.PathLike[str] | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: None = None,
+        sample_weight: Any = None,
+        *,
+        run: str | os.PathLike[str] | None = None,
+    ) -> Self:
         """Fit the mixture.
 
         Parameters
@@ -158,6 +175,11 @@ class GaussianMixture(Answers):
             a path or URL of a Zarr store, Zarr, xarray and Dask objects are fitted on the Dask
             client that is there, else on a local cluster; rows with NaN are dropped and counted.
         y : ignored
+        sample_weight : array-like of shape (n_samples,) or str, optional
+            How often each row counts: 2 is the row twice, 0 as if it were not there. Shares that
+            sum to 1 would say that there is one row in all; give them mean 1. For NumPy and pandas
+            an array; for stores, xarray and Dask the name of a variable or column, which is no
+            feature then. A Source has its own, see :func:`dfmr_dask.open_source`.
         run : path, optional
             A new folder where the run writes its messages and its model.
 
@@ -169,7 +191,7 @@ class GaussianMixture(Answers):
         ------
         ValueError
             When there are fewer rows than ``n_components``, or than K(d+1) for ``full`` and
-            ``tied``, or parameters do not fit together.
+            ``tied``, parameters do not fit together, or weights are no weights.
         InvalidSource
             When data cannot be opened or are no rows of numbers.
         TooFewMessages
@@ -179,8 +201,9 @@ class GaussianMixture(Answers):
         if run is not None:
             Ledger.check(run)
         seed = self._seed()
-        source = self._opened(X, seed)
-        settings = settings_of(self, source, seed)
+        last = getattr(self, "mixture_", None) if self.warm_start else None
+        source = source_of(self, X, sample_weight, seed)
+        settings = settings_of(self, source, seed, last)
         pipeline.check_sizes(source, settings)
         aside = partial(print, file=sys.stderr)
         with ExitStack() as stack:
@@ -188,15 +211,15 @@ class GaussianMixture(Answers):
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
             result = pipeline.fit(source, settings, tasks, ledger=ledger)
-            self._take(result, partition_table(source, result))
+            take(self, result, partition_table(source, result))
             if ledger is not None:
                 finish_run(ledger, self, source, settings, result, self.partitions_)
-        self._warn(result)
+        warn_of_doubts(self, result)
         return self
 
-    def fit_predict(self, X: Any, y: None = None) -> Any:
-        """Fit the mixture and return the labels of the same rows."""
-        return self.fit(X).predict(X)
+    def fit_predict(self, X: Any, y: None = None, sample_weight: Any = None) -> Any:
+        """Fit the mixture and return the labels of the same rows, whatever their weights."""
+        return self.fit(X, sample_weight=sample_weight).predict(X)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write model, parameters and feature names as plain arrays into one file.
@@ -221,7 +244,7 @@ class GaussianMixture(Answers):
             model._validate_params()
         except ValueError as error:
             raise InvalidMixture(f"{path}: {error}") from error
-        model._describe(mixture)
+        describe(model, mixture)
         for name, value in facts.items():
             setattr(model, name, value)
         return model
@@ -230,71 +253,3 @@ class GaussianMixture(Answers):
         """Return a fitted ``sklearn.mixture.GaussianMixture`` with the same parameters."""
         check_is_fitted(self)
         return as_scikit_learn(self)
-
-    def _opened(self, X: Any, seed: int) -> Source:
-        """Validate or open X, and set what scikit-learn calls the features that came in."""
-        cut: dict[str, Any] = {
-            "plan": self.plan,
-            "rows_per_partition": self.rows_per_partition,
-            "n_partitions": self.n_partitions,
-        }
-        if is_table(X):
-            table = validate_data(self, X, dtype=FLOATS)
-            self._check_size(*table.shape)
-            names = getattr(self, "feature_names_in_", None)
-            named = None if names is None else list(names)
-            return open_source(table, features=named, **cut, seed=seed)
-        given = [name for name, value in cut.items() if value is not None]
-        if isinstance(X, Source) and given:
-            raise ValueError(f"{given} came with a source, which has a plan; say it to open_source")
-        source = X if isinstance(X, Source) else open_source(X, **cut, seed=seed)
-        self._check_size(source.n_rows, source.n_features)
-        self.n_features_in_ = source.n_features
-        names = feature_names(source.features)
-        if names is not None:
-            self.feature_names_in_ = np.array(names, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        return source
-
-    def _check_size(self, rows: int | None, n_features: int) -> None:
-        family = COVARIANCE_TYPES[self.covariance_type]
-        check_size(family, self.n_components, rows, n_features)
-
-    def _take(self, result: Result, partitions: xr.Dataset) -> None:
-        """Set the fitted attributes."""
-        self._describe(result.mixture)
-        self.verdict_: Verdict = result.verdict
-        self.partitions_ = partitions
-        kept = [m for m in result.messages if m.partition in set(result.verdict.kept)]
-        self.n_iter_ = max((message.n_iter for message in kept), default=1)
-        self.converged_ = all(message.converged for message in kept)
-        self.lower_bound_ = float(result.score)
-
-    def _warn(self, result: Result) -> None:
-        """Say what is doubtful."""
-        kept = [m for m in result.messages if m.partition in set(result.verdict.kept)]
-        if not self.converged_:
-            slow = sum(not message.converged for message in kept)
-            warnings.warn(
-                f"EM did not converge in {slow} of {len(kept)} kept partitions within "
-                f"max_iter = {self.max_iter}",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        filtered = self.aggregator == "dfmr" and len(result.messages) > 1
-        if filtered and not result.verdict.certified:
-            doubts = "; ".join(result.verdict.doubts)
-            warnings.warn(f"not certified: {doubts}", UncertifiedWarning, stacklevel=3)
-
-    def _describe(self, mixture: Mixture) -> None:
-        """Set the attributes that say what the mixture is."""
-        self.mixture_ = mixture
-        self.weights_ = np.array(mixture.weights)
-        self.means_ = np.array(mixture.params["means"])
-        self.covariances_ = covariances_of(self.covariance_type, mixture.params)
-        self.precisions_cholesky_ = precisions_cholesky_of(self.covariance_type, self.covariances_)
-        factors = self.precisions_cholesky_
-        matrix = self.covariance_type in ("full", "tied")
-        self.precisions_ = factors @ factors.swapaxes(-1, -2) if matrix else factors**2
-        self.n_features_in_ = mixture.n_features

@@ -11,11 +11,13 @@ import numpy as np
 import xarray as xr
 import zarr
 from dask.base import is_dask_collection
+from numpy.typing import NDArray
 
 from dfmr_dask.data.choice import FEATURE
 from dfmr_dask.data.features import Expected, numbered
 from dfmr_dask.data.source import Source, lazy_rows
 from dfmr_dask.families.base import Family
+from dfmr_dask.run.valid import load, valid_rows
 
 OPENED = (Source, str, os.PathLike, zarr.Array, zarr.Group, xr.DataArray, xr.Dataset)
 
@@ -52,10 +54,14 @@ def check_size(family: Family, n_components: int, rows: int | None, n_features: 
         warnings.warn(f"{rows} rows for {free} free parameters", UserWarning, stacklevel=4)
 
 
-def rows_in_memory(source: Source) -> np.ndarray[Any, Any]:
-    """Return the finite rows of a source that lies in memory."""
-    rows = np.concatenate([source.rows(i)() for i in range(len(source.plan))])
-    return np.asarray(rows[np.isfinite(rows).all(axis=1)], dtype=np.float64)
+def rows_in_memory(
+    source: Source, outliers: float | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return the valid rows of a source that lies in memory, and their weights if it has some."""
+    parts = [valid_rows(*load(source.rows(i)), outliers) for i in range(len(source.plan))]
+    rows = np.concatenate([part.x for part in parts]).astype(np.float64, copy=False)
+    weights = [part.weights for part in parts if part.weights is not None]
+    return rows, np.concatenate(weights) if weights else None
 
 
 def opened(data: Any, expected: Expected) -> tuple[Any, Any]:
@@ -74,5 +80,8 @@ def opened(data: Any, expected: Expected) -> tuple[Any, Any]:
     """
     if isinstance(data, OPENED):
         return lazy_rows(data, expected), FEATURE
-    by_name = expected.names is not None and hasattr(data, "columns")
-    return data, list(expected.names or ()) if by_name else None
+    if not hasattr(data, "columns"):
+        return data, None
+    numbers = [f"x{i}" for i in range(expected.n_features)]
+    there = numbers if set(numbers) <= set(data.columns) else None
+    return data, there if expected.names is None else list(expected.names)

@@ -14,7 +14,8 @@ from dfmr_dask.data.source import Source
 from dfmr_dask.estimator.starts import user_start
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.local.start import STARTS
-from dfmr_dask.run.settings import METHODS, WEIGHTS, Settings
+from dfmr_dask.mixture import Mixture
+from dfmr_dask.run.settings import METHODS, WEIGHTS, WORK_DTYPES, Settings
 
 MOST_COMPONENTS = 32767  # labels are int16
 
@@ -29,6 +30,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "weights_init": ["array-like", None],
     "means_init": ["array-like", None],
     "precisions_init": ["array-like", None],
+    "warm_start": ["boolean"],
     "random_state": ["random_state"],
     "n_partitions": [Interval(Integral, 1, None, closed="left"), None],
     "rows_per_partition": [Interval(Integral, 1, None, closed="left"), None],
@@ -39,6 +41,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "rho": [Interval(Real, 1.0, None, closed="left"), None],
     "aggregator": [StrOptions(set(AGGREGATORS))],
     "corruption": [Corruption, None],
+    "outliers": [Interval(Real, 0.0, None, closed="neither"), None],
+    "dtype_work": [StrOptions(set(WORK_DTYPES))],
 }
 PLAIN_SETTINGS = (
     "n_components",
@@ -52,11 +56,23 @@ PLAIN_SETTINGS = (
     "rho",
     "aggregator",
     "corruption",
+    "outliers",
+    "dtype_work",
 )
 
 
-def settings_of(parameters: Any, source: Source, seed: int) -> Settings:
+def settings_of(
+    parameters: Any, source: Source, seed: int, last: Mixture | None = None
+) -> Settings:
     """Return the settings of a run.
+
+    Parameters
+    ----------
+    parameters : GaussianMixture
+    source : Source
+    seed : int
+    last : Mixture, optional
+        Where a warm start begins, whatever else was given to start from.
 
     Raises
     ------
@@ -68,7 +84,7 @@ def settings_of(parameters: Any, source: Source, seed: int) -> Settings:
         raise ValueError("the data attack needs rows of another population: use `dfmr run`")
     return Settings(
         family=COVARIANCE_TYPES[parameters.covariance_type],
-        start=user_start(parameters, source),
+        start=user_start(parameters, source, seed) if last is None else last,
         gates=None if parameters.gates is None else tuple(parameters.gates),
         seed=seed,
         **{name: getattr(parameters, name) for name in PLAIN_SETTINGS},

@@ -22,7 +22,15 @@ FACTS: Mapping[str, type | tuple[type, ...]] = {
     "converged": bool,
     "lower_bound": (float, int),
 }
-TWIN_PARAMETERS = ("covariance_type", "tol", "reg_covar", "max_iter", "n_init", "random_state")
+TWIN_PARAMETERS = (
+    "covariance_type",
+    "tol",
+    "reg_covar",
+    "max_iter",
+    "n_init",
+    "warm_start",
+    "random_state",
+)
 TWIN_ATTRIBUTES = (
     *("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_"),
     *("converged_", "n_iter_", "lower_bound_", "n_features_in_", "feature_names_in_"),

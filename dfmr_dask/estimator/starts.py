@@ -1,4 +1,4 @@
-"""A start that the user gives, in scikit-learn's shapes."""
+"""A start that the user gives in whole or in part, in scikit-learn's shapes."""
 
 from __future__ import annotations
 
@@ -10,51 +10,102 @@ from numpy.typing import NDArray
 from dfmr_dask.data.source import Source
 from dfmr_dask.estimator.inputs import rows_in_memory
 from dfmr_dask.families import COVARIANCE_TYPES
-from dfmr_dask.families.covariance_types import alike, inverse, params_of, shape_of
+from dfmr_dask.families.covariance_types import alike, covariances_of, inverse, params_of, shape_of
+from dfmr_dask.local.start import first_guess
 from dfmr_dask.mixture import Mixture
+from dfmr_dask.randomness import Stage, generator
+
+MOST_ROWS = 100_000  # that k-means looks at
+PARTS = ("weights_init", "means_init", "precisions_init")
 
 
-def user_start(parameters: Any, source: Source) -> Mixture | None:
+def user_start(parameters: Any, source: Source, seed: int = 0) -> Mixture | None:
     """Return the mixture that ``means_init`` and its companions describe; None without them.
 
     Parameters
     ----------
     parameters : GaussianMixture
     source : Source
-        Missing precisions are those of the covariance of all its rows, if it lies in memory.
+        What is missing is told from its rows, if it lies in memory: without means by the clusters
+        that k-means finds, as in scikit-learn; beside means, weights are equal, and precisions
+        those of the covariance of all rows.
+    seed : int
+        Of k-means.
 
     Raises
     ------
     ValueError
-        When shapes are wrong, companions come without ``means_init``, or precisions are missing
-        for a store; when the values are no mixture (InvalidMixture).
+        When shapes are wrong, or means or precisions are missing for a store; when the values are
+        no mixture (InvalidMixture).
     """
-    means, weights = parameters.means_init, parameters.weights_init
-    if means is None:
-        if weights is not None or parameters.precisions_init is not None:
-            raise ValueError("weights_init and precisions_init need means_init beside them")
+    given = {name: value for name in PARTS if (value := getattr(parameters, name)) is not None}
+    if not given:
         return None
-    kind, order = parameters.covariance_type, parameters.n_components
-    means = _shaped("means_init", means, (order, source.n_features))
-    weights = np.full(order, 1.0 / order) if weights is None else weights
-    weights = _shaped("weights_init", weights, (order,))
-    covariances = _covariances(parameters, source)
-    return Mixture(COVARIANCE_TYPES[kind], weights, params_of(kind, means, covariances))
+    kind, order, d = parameters.covariance_type, parameters.n_components, source.n_features
+    shapes = {
+        "weights_init": (order,),
+        "means_init": (order, d),
+        "precisions_init": shape_of(kind, order, d),
+    }
+    parts = {name: _shaped(name, value, shapes[name]) for name, value in given.items()}
+    _check_told(parts, source)
+    if "means_init" not in parts:
+        parts = _clusters(parameters, source, seed) | parts
+    weights = parts.get("weights_init", np.full(order, 1.0 / order))
+    if "precisions_init" in parts:
+        covariances = _inverse(kind, parts["precisions_init"])
+    elif "covariances" in parts:
+        covariances = parts["covariances"]
+    else:
+        covariances = alike(kind, _covariance(source, parameters.outliers), order)
+    params = params_of(kind, parts["means_init"], covariances)
+    return Mixture(COVARIANCE_TYPES[kind], weights, params)
 
 
-def _covariances(parameters: Any, source: Source) -> NDArray[np.float64]:
-    kind, order = parameters.covariance_type, parameters.n_components
-    precisions = parameters.precisions_init
-    if precisions is not None:
-        shape = shape_of(kind, order, source.n_features)
-        return inverse(kind, _shaped("precisions_init", precisions, shape))
-    if not source.in_memory:
+def _inverse(kind: str, precisions: NDArray[np.float64]) -> NDArray[np.float64]:
+    try:
+        return inverse(kind, precisions)
+    except np.linalg.LinAlgError as error:
+        raise ValueError("precisions_init has no inverse; wanted positive definite") from error
+
+
+def _check_told(parts: dict[str, NDArray[np.float64]], source: Source) -> None:
+    """Refuse parts of a start where rows would have to be read to tell the others."""
+    missing = [name for name in ("means_init", "precisions_init") if name not in parts]
+    if missing and not source.in_memory:
         raise ValueError(
-            "means_init came without precisions_init; the covariance of a store is not known "
-            "before it is read: give precisions_init"
+            f"{' and '.join(parts)} came without {' and '.join(missing)}, and the rows of a "
+            f"store, which would tell them, are not read before the fit: "
+            f"give {' and '.join(missing)}"
         )
-    covariance = np.atleast_2d(np.cov(rows_in_memory(source).T, bias=True))
-    return alike(kind, covariance, order)
+
+
+def _clusters(parameters: Any, source: Source, seed: int) -> dict[str, NDArray[np.float64]]:
+    """Return weights, means and covariances of the clusters that k-means finds."""
+    rows, _ = rows_in_memory(source, parameters.outliers)
+    rng = generator(seed, Stage.PROPOSE)
+    if len(rows) > MOST_ROWS:
+        rows = rows[np.sort(rng.choice(len(rows), MOST_ROWS, replace=False))]
+    family = COVARIANCE_TYPES[parameters.covariance_type]
+    found = first_guess(
+        rows,
+        family,
+        parameters.n_components,
+        rng,
+        init_params="kmeans",
+        strength=len(rows) ** -0.5,
+        floor=parameters.reg_covar,
+    )
+    return {
+        "weights_init": found.weights,
+        "means_init": found.params["means"],
+        "covariances": covariances_of(parameters.covariance_type, found.params),
+    }
+
+
+def _covariance(source: Source, outliers: float | None) -> NDArray[np.float64]:
+    rows, weights = rows_in_memory(source, outliers)
+    return np.atleast_2d(np.cov(rows.T, bias=True, aweights=weights))
 
 
 def _shaped(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:

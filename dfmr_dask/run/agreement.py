@@ -1,23 +1,32 @@
-"""How partitions agree on one start, by messages alone (METHOD 11, steps 1 to 5)."""
+"""How partitions agree on one start, by messages alone (METHOD 11, steps 1 to 6).
+
+Cheap where fits are easy: twelve partitions propose first, and more only where those do not agree;
+rounds stop as soon as all candidates have become one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-from dfmr_dask.aggregate.vote import vote
+from dfmr_dask.aggregate.rounds import distinct, pilot_error
 from dfmr_dask.errors import TooFewMessages
 from dfmr_dask.local.start import sample_sizes
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run import partition
 from dfmr_dask.run.context import Context
+from dfmr_dask.run.rounds import gated_round
+from dfmr_dask.run.scoring import all_rows, fitted_rows, joined, outcome, scores, usual_rows
 from dfmr_dask.run.tasks import Failure
 
+FIRST_PROPOSERS = 12  # of which some are honest, even if almost half of all partitions are not
 MOST_PROPOSERS = 40
+SAME_OPTIMUM = 3.5  # sqrt(p / n) that pilots of one optimum may lie apart in CTD-KL
+SHORTLIST, EASY_SHORTLIST = 16, 8
+SCHEDULE = ((1, 8), (1, 4), (2, 1))  # rounds before a vote, and how many candidates it leaves
+EASY_SCHEDULE = ((1, 4), (1, 2), (1, 1))
 MOST_VOTERS = 400  # fewer are not safe when almost half of the partitions lie
 
 
@@ -45,18 +54,22 @@ class Agreed:
 
 
 def agree_on_start(context: Context) -> Agreed:
-    """Draw samples, let partitions propose, let all score, vote (METHOD 11, steps 1 to 5)."""
+    """Draw samples, propose, score, vote, and improve in rounds (METHOD 11, steps 1 to 6)."""
     samples, given = _draw_samples(context), context.settings.start
     if context.settings.method == "paper":
         return Agreed(given, None, samples)
     if given is not None:
         scored = scores(context, samples, [given])
-        return Agreed(given, _all_rows(context, scored), samples, sample_rows=_fitted(scored))
-    pilots, valid = _propose(context, samples)
-    scored = scores(context, samples, list(valid.values()))
-    start = list(valid.values())[_elected(scored)]
-    own = {} if len(context.source.plan) == 1 else pilots
-    return Agreed(start, _all_rows(context, scored), samples, own, _fitted(scored))
+        return Agreed(given, all_rows(context, scored), samples, sample_rows=fitted_rows(scored))
+    proposals, easy = _proposals(context, samples)
+    alone = len(context.source.plan) == 1
+    return Agreed(
+        proposals.listed[0] if alone else _through_rounds(context, samples, proposals, easy),
+        all_rows(context, proposals.scored),
+        samples,
+        {} if alone else proposals.handles,
+        fitted_rows(proposals.scored),
+    )
 
 
 def _draw_samples(context: Context) -> dict[int, Any]:
@@ -80,100 +93,154 @@ def _draw_sample(context: Context, i: int) -> Any:
     return context.tasks.submit("start", ("sample", i), partition.draw, i, reader, context.local)
 
 
-def _propose(
-    context: Context, samples: Mapping[int, Any]
-) -> tuple[dict[int, Any], dict[int, Mixture]]:
-    """Let partitions propose; return the handles, and the pilots that are valid."""
-    proposers = _proposers(context, samples)
-    byzantine = frozenset(context.byzantine)
-    handles = {
-        i: context.tasks.submit(
-            "start", ("propose", i), partition.propose, i, samples[i], context.local,
-            context.attack("proposals") if i in byzantine else None,
-        )
-        for i in proposers
-    }  # fmt: skip
-    answers = context.gathered("start", handles)
-    valid = {
-        i: value
-        for i, value in answers.items()
-        if isinstance(value, Mixture) and context.fits_run(value)
-    }
-    if not valid:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Proposals:
+    """Pilots by partition, their handles, and what partitions score them; who was asked."""
+
+    asked: int
+    handles: Mapping[int, Any]
+    pilots: Mapping[int, Mixture]
+    scored: Mapping[int, partition.Scores]
+
+    @property
+    def rows(self) -> float:
+        """Rows of a usual sample A."""
+        return usual_rows(self.scored)
+
+    @property
+    def listed(self) -> list[Mixture]:
+        """The pilots in the order of their scores."""
+        return list(self.pilots.values())
+
+
+def _proposals(context: Context, samples: Mapping[int, Any]) -> tuple[_Proposals, list[Mixture]]:
+    """Let partitions propose in waves; return all proposals, and a shortlist where it is easy."""
+    proposals = _Proposals(0, {}, {}, {})
+    answers: dict[int, Any] = {}
+    for number, wave in enumerate(_waves(context, samples)):
+        handles = {i: _ask_for_pilot(context, i, samples[i]) for i in wave}
+        came = context.gathered("start", handles)
+        answers |= came
+        proposals = _with_more(context, samples, proposals, handles, came)
+        easy = [] if number else _easy_shortlist(context, proposals)
+        if easy:
+            return proposals, easy
+    if not proposals.pilots:
         raise TooFewMessages(
             f"none of {len(answers)} partitions could propose a start. {_reasons(answers)}. A "
             "feature that does not vary can be left out (features=), and partitions can be larger"
         )
-    return {i: handles[i] for i in valid}, valid
+    return proposals, []
 
 
-def _proposers(context: Context, samples: Mapping[int, Any]) -> list[int]:
-    """Return who proposes: 40 random partitions of those that have rows to do it with."""
-    if len(samples) <= MOST_PROPOSERS:
-        return list(samples)
-    handles = {
-        i: context.tasks.submit("start", ("seen", i), partition.seen, drawn)
-        for i, drawn in samples.items()
-    }
-    answers = context.gathered("start", handles)
-    able = [i for i, rows in answers.items() if isinstance(rows, int)]
-    if not able:
-        raise TooFewMessages(f"no partition has rows to start from. {_reasons(answers)}")
+def _waves(context: Context, samples: Mapping[int, Any]) -> list[list[int]]:
+    """Return who proposes: at first few, then more, of those partitions that have rows for it."""
+    able = list(samples)
+    if len(samples) > FIRST_PROPOSERS:
+        handles = {
+            i: context.tasks.submit("start", ("seen", i), partition.seen, drawn)
+            for i, drawn in samples.items()
+        }
+        answers = context.gathered("start", handles)
+        able = [i for i, rows in answers.items() if isinstance(rows, int)]
+        if not able:
+            raise TooFewMessages(f"no partition has rows to start from. {_reasons(answers)}")
     rng = generator(context.settings.seed, Stage.PROPOSERS)
-    count = min(MOST_PROPOSERS, len(able))
-    return sorted(int(i) for i in rng.choice(able, count, replace=False))
+    order = [int(i) for i in rng.permutation(able)[:MOST_PROPOSERS]]
+    waves = [sorted(order[:FIRST_PROPOSERS]), sorted(order[FIRST_PROPOSERS:])]
+    return [wave for wave in waves if wave]
 
 
-def scores(
+def _ask_for_pilot(context: Context, i: int, sample: Any) -> Any:
+    attack = context.attack("proposals") if i in context.byzantine else None
+    return context.tasks.submit(
+        "start", ("propose", i), partition.propose, i, sample, context.local, attack
+    )
+
+
+def _with_more(
     context: Context,
     samples: Mapping[int, Any],
-    candidates: Sequence[Mixture],
-    *,
-    stage: str = "start",
-    honest: bool = False,
-    key: str = "score",
-) -> dict[int, partition.Scores]:
-    """Score candidates on the sample B of every partition that has one."""
-    byzantine = frozenset(() if honest else context.byzantine)
-    shared = context.tasks.share(tuple(candidates))
-    handles = {
-        i: context.tasks.submit(
-            stage, (key, "B", i), partition.score, i, sample, shared, context.local,
-            context.attack("proposals") if i in byzantine else None,
-        )
-        for i, sample in samples.items()
-    }  # fmt: skip
-    answers = context.gathered(stage, handles)
-    return {
-        i: value
-        for i, value in answers.items()
-        if isinstance(value, partition.Scores) and value.values.shape == (len(candidates),)
+    earlier: _Proposals,
+    handles: Mapping[int, Any],
+    answers: Mapping[int, Any],
+) -> _Proposals:
+    """Add a wave of proposals, those of them that are valid, and their scores."""
+    asked = earlier.asked + len(handles)
+    pilots = {
+        i: one for i, one in answers.items() if isinstance(one, Mixture) and context.fits_run(one)
     }
+    if not pilots:
+        return replace(earlier, asked=asked)
+    scored = scores(context, samples, list(pilots.values()), key=f"score-{asked}")
+    return _Proposals(
+        asked,
+        {**earlier.handles, **{i: handles[i] for i in pilots}},
+        {**earlier.pilots, **pilots},
+        joined(earlier.scored, scored) if earlier.pilots else scored,
+    )
 
 
-def _elected(scored: Mapping[int, partition.Scores]) -> int:
-    """Return the number of the candidate that the partitions elect."""
-    try:
-        return vote(np.stack([one.values for one in scored.values()])).winner
-    except ValueError as error:
-        raise TooFewMessages(
-            f"{len(scored)} partitions gave scores, and no start could be agreed on ({error}). "
-            "Make partitions larger, so that rows are left to score on."
-        ) from error
+def _easy_shortlist(context: Context, proposals: _Proposals) -> list[Mixture]:
+    """Return the winner and others that are as good and not of its optimum; nothing if not easy.
+
+    It is easy when half of those asked proposed what is as good as a pilot can be, copies counted
+    once. Whoever proposes an optimum more than once gets one candidate for it, so that colluders
+    cannot fill the list.
+    """
+    if not proposals.pilots:
+        return []
+    pilots, rows, election = proposals.listed, proposals.rows, outcome(proposals.scored)
+    good = [i for i in election.ranking if election.behind[i] <= pilot_error(pilots[i], rows)]
+    if 2 * len(distinct([pilots[i] for i in good], rows)) < proposals.asked:
+        return []
+    candidates = [pilots[i] for i in _winner_first(context, election.winner, good)]
+    optima = distinct(candidates, rows, within=SAME_OPTIMUM)
+    return [candidates[i] for i in optima[:EASY_SHORTLIST]]
+
+
+def _full_shortlist(context: Context, proposals: _Proposals) -> list[Mixture]:
+    """Return the winner and 15 random proposals of the electorate, all of them distinct."""
+    election, voters = outcome(proposals.scored), list(proposals.scored)
+    heard = {voters[i] for i in election.electorate}
+    others = [n for n, i in enumerate(proposals.pilots) if i in heard]
+    order = _winner_first(context, election.winner, others)
+    candidates = [proposals.listed[n] for n in order]
+    return [candidates[i] for i in distinct(candidates, proposals.rows)[:SHORTLIST]]
+
+
+def _winner_first(context: Context, winner: int, others: Sequence[int]) -> list[int]:
+    """Put the winner in front of the others, which follow in random order."""
+    rest = sorted(set(others) - {winner})
+    order = generator(context.settings.seed, Stage.SHORTLIST).permutation(len(rest))
+    return [winner, *(rest[i] for i in order)]
+
+
+def _through_rounds(
+    context: Context,
+    samples: Mapping[int, Any],
+    proposals: _Proposals,
+    easy: Sequence[Mixture],
+) -> Mixture:
+    """Improve candidates in rounds, with fewer of them after each vote (METHOD 11, step 6)."""
+    candidates = list(easy) or _full_shortlist(context, proposals)
+    together, number = fitted_rows(proposals.scored), 0
+    for rounds, most in EASY_SCHEDULE if easy else SCHEDULE:
+        for _ in range(rounds):
+            number += 1
+            improved = gated_round(
+                context, samples, candidates, sample_rows=together, key=f"round-{number}"
+            )
+            candidates = [one for one in improved if one is not None] or candidates
+        if len(candidates) > 1:
+            scored = scores(context, samples, candidates, key=f"score-round-{number}")
+            ranked = [candidates[i] for i in outcome(scored).ranking]
+            candidates = [ranked[i] for i in distinct(ranked, proposals.rows)[:most]]
+        if len(candidates) == 1:
+            break
+    return candidates[0]
 
 
 def _reasons(answers: Mapping[int, Any]) -> str:
     reasons = {value.reason for value in answers.values() if isinstance(value, Failure)}
     return "Reasons: " + "; ".join(sorted(reasons or {"proposals of another kind than asked for"}))
-
-
-def _all_rows(context: Context, scored: Mapping[int, partition.Scores]) -> int:
-    """Return N: the plan's rows, or an estimate from those that the samples were drawn from."""
-    if context.source.plan.rows is not None:
-        return context.source.plan.rows
-    seen = sum(one.rows for one in scored.values())
-    return max(1, seen * len(context.source.plan) // max(1, len(scored)))
-
-
-def _fitted(scored: Mapping[int, partition.Scores]) -> int:
-    return max(1, sum(one.rows_to_fit for one in scored.values()))

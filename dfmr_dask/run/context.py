@@ -56,6 +56,8 @@ class Context:
             n_init=chosen.n_init,
             init_params=chosen.init_params,
             alone=len(self.source.plan) == 1,
+            outliers=chosen.outliers,
+            dtype_work=chosen.dtype_work,
         )
 
     def fits_run(self, mixture: Mixture) -> bool:

@@ -7,7 +7,7 @@ wrong with the rows becomes a reason, never an exception that stops the run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,8 +21,7 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.tasks import Failure, described
-
-Reader = Callable[[], Rows] | Rows
+from dfmr_dask.run.valid import Reader, constant_columns, load, valid_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,35 +38,65 @@ class LocalSettings:
     n_init: int
     init_params: str
     alone: bool = False
+    outliers: float | None = None
+    dtype_work: str = "float64"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """Mean log density of a partition's sample B under each candidate, and rows it has seen."""
+    """Mean log density of a partition's sample B under each candidate, and rows it has seen.
+
+    ``rows``, ``mass`` and ``read`` are those of :class:`Drawn`.
+    """
 
     values: NDArray[np.float64]
     rows_to_fit: int
     rows_to_score: int
     rows: int
+    mass: float | None = None
+    read: int = 0
+
+    @property
+    def mass_to_score(self) -> float:
+        """What the rows of sample B count for, by the mean weight of the partition's rows."""
+        return self.rows_to_score * (1.0 if self.mass is None else self.mass / max(1, self.rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """A partition's samples, and how many valid rows it drew them from."""
+    """A partition's samples, and what it drew them from.
+
+    Attributes
+    ----------
+    sample : Sample
+    rows : int
+        Valid rows.
+    mass : float or None
+        The sum of their weights; None where each row counts once.
+    read : int
+        All rows that were read.
+    """
 
     sample: start.Sample
     rows: int
+    mass: float | None = None
+    read: int = 0
 
 
 def draw(partition: int, reader: Reader, settings: LocalSettings) -> Drawn | Failure:
     """Draw the samples A and B of a partition."""
     try:
-        x, _ = valid_rows(load(reader))
+        rows, weights = load(reader)
+        valid = valid_rows(rows, weights, settings.outliers)
+        x = valid.x
         _check_rows(x, settings)
         p = settings.family.n_parameters(settings.n_components, x.shape[1])
         least = settings.family.min_rows(settings.n_components, x.shape[1])
         rng = generator(settings.seed, Stage.SAMPLE, partition)
-        return Drawn(start.draw_sample(x, p, rng, least=least, alone=settings.alone), len(x))
+        sample = start.draw_sample(
+            x, p, rng, least=least, alone=settings.alone, weights=valid.weights
+        )
+        return Drawn(sample, len(x), valid.mass, len(rows))
     except Exception as error:  # a bad partition is data
         return Failure(_told(error))
 
@@ -92,6 +121,7 @@ def propose(
             init_params=settings.init_params,
             n_init=settings.n_init,
             floor=settings.reg_covar,
+            alone=settings.alone,
         )
     except Exception as error:  # a bad partition is data
         return Failure(_told(error))
@@ -116,7 +146,8 @@ def score(
     if attack is not None:
         rng = generator(settings.seed, Stage.CORRUPT_SCORES, partition)
         values = corrupted_scores(values, rng)
-    return Scores(values, len(drawn.sample.fit), len(drawn.sample.score), drawn.rows)
+    to_fit, to_score = len(drawn.sample.fit), len(drawn.sample.score)
+    return Scores(values, to_fit, to_score, drawn.rows, drawn.mass, drawn.read)
 
 
 def fit(
@@ -142,7 +173,7 @@ def fit(
     drawn : Drawn or None
         Its samples.
     total_rows : int or None
-        N of the penalty N^(-1/2); None takes the partition's own rows.
+        N of the penalty N^(-1/2), the total weight; None takes the partition's own.
     settings : LocalSettings
     attack : str or None
         What a Byzantine partition says in place of its estimate.
@@ -150,19 +181,21 @@ def fit(
     began = time.perf_counter()
     rows = dropped = 0
     try:
-        x, dropped = valid_rows(load(reader))
-        rows = len(x)
+        valid = valid_rows(*load(reader), settings.outliers)
+        rows, dropped, mass = len(valid.x), valid.dropped, valid.mass
         if not rows:
             return Message(partition, "empty", 0, dropped)
-        _check_rows(x, settings)
+        _check_rows(valid.x, settings)
         first, name = _start(partition, common, own, drawn, settings)
         local = em.fit(
-            x,
+            valid.x,
             first,
-            strength=(total_rows or rows) ** -0.5,
+            strength=(total_rows or mass or rows) ** -0.5,
             floor=settings.reg_covar,
             tol=settings.tol,
             max_iter=settings.max_iter,
+            sample_weight=valid.weights,
+            dtype_work=settings.dtype_work,
         )
     except Exception as error:  # a bad partition is data
         return Message.failed(partition, _told(error), rows, dropped)
@@ -177,6 +210,7 @@ def fit(
         log_likelihood=local.log_likelihood,
         start=name,
         seconds=time.perf_counter() - began,
+        mass=mass,
     )
     return message if attack is None else corrupted_message(message, attack, settings.seed)
 
@@ -189,24 +223,18 @@ def corrupted_message(message: Message, attack: str, seed: int) -> Message:
     return replace(message, mixture=corrupted(message.mixture, attack, rng))
 
 
-def log_likelihoods(reader: Reader, mixtures: Sequence[Mixture]) -> tuple[NDArray[np.float64], int]:
-    """Sum the log density of a partition's valid rows under each mixture, and count them."""
-    x, _ = valid_rows(load(reader))
-    return np.array([mixture.log_density(x).sum() for mixture in mixtures]), len(x)
+def log_likelihoods(
+    reader: Reader, mixtures: Sequence[Mixture], outliers: float | None = None
+) -> tuple[NDArray[np.float64], float]:
+    """Sum the log density of a partition's valid rows under each mixture, and their weights.
 
-
-def load(reader: Reader) -> Rows:
-    """Read the rows of a partition; blocks of Dask collections are here already."""
-    return reader() if callable(reader) else reader
-
-
-def valid_rows(x: Rows) -> tuple[Rows, int]:
-    """Return the rows without NaN and infinity, and how many were left out."""
-    if not np.issubdtype(x.dtype, np.floating):
-        return x, 0
-    valid = np.isfinite(x).all(axis=1)
-    left_out = int(len(x) - np.count_nonzero(valid))
-    return (x[valid], left_out) if left_out else (x, 0)
+    Without weights each row counts once. Outliers are left out as in the fit.
+    """
+    valid = valid_rows(*load(reader), outliers)
+    mass = len(valid.x) if valid.mass is None else valid.mass
+    if not mass:
+        return np.zeros(len(mixtures)), mass
+    return mass * np.array([mixture.score(valid.x, valid.weights) for mixture in mixtures]), mass
 
 
 def _start(
@@ -234,7 +262,7 @@ def _check_rows(x: Rows, settings: LocalSettings) -> None:
             f"{len(x)} valid rows; {settings.n_components} components of "
             f"{len(settings.features)} features need at least {needed}"
         )
-    constant = np.flatnonzero((x == x[0]).all(axis=0))
+    constant = constant_columns(x)
     if len(constant):
         names = ", ".join(repr(settings.features[i]) for i in constant)
         raise DegenerateRows(f"constant in every row: feature {names}")

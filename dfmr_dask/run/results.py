@@ -30,16 +30,17 @@ class Result:
         The common start; None where each partition started on its own (``paper``).
     compared : mapping of aggregators to Mixture
     score : float
-        Mean log density a row of the kept partitions, in nats.
-    score_rows : int
-        How many rows that is the mean of: all of them in a small store, samples in a large one.
+        Mean log density a row of the kept partitions, in nats, weighted where rows have weights.
+    score_rows : int or float
+        How many rows that is the mean of, or the sum of their weights: all of them in a small
+        store, samples in a large one.
     scores : mapping of aggregators to float
         The same for what was compared.
     seconds : mapping of stages to float
     byzantine : tuple of int
         Partitions that a simulation made Byzantine.
     notes : tuple of str
-    chosen : {"aggregate", "start", "center"}
+    chosen : {"aggregate", "polished", "start", "center"}
         What the check at the end let stand.
     """
 
@@ -49,7 +50,7 @@ class Result:
     start: Mixture | None
     compared: Mapping[str, Mixture]
     score: float
-    score_rows: int
+    score_rows: float
     scores: Mapping[str, float]
     seconds: Mapping[str, float]
     byzantine: tuple[int, ...] = ()

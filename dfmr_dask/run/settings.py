@@ -14,6 +14,7 @@ from dfmr_dask.mixture import Mixture
 
 METHODS = ("blocks", "paper")
 WEIGHTS = ("shared", "free")
+WORK_DTYPES = ("float64", "float32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,10 @@ class Settings:
     seed : int
     corruption : Corruption, optional
         Simulates Byzantine partitions.
+    outliers : float, optional
+        Rows further than so many robust spreads from their partition's median are left out.
+    dtype_work : {"float64", "float32"}
+        In which the densities of rows are computed; sums are float64 always.
 
     Raises
     ------
@@ -71,12 +76,15 @@ class Settings:
     compare: tuple[str, ...] = ()
     seed: int = 0
     corruption: Corruption | None = None
+    outliers: float | None = None
+    dtype_work: str = "float64"
 
     def __post_init__(self) -> None:
         _check_choice("init_params", self.init_params, STARTS)
         _check_choice("method", self.method, METHODS)
         _check_choice("weights", self.weights, WEIGHTS)
         _check_choice("aggregator", self.aggregator, AGGREGATORS)
+        _check_choice("dtype_work", self.dtype_work, WORK_DTYPES)
         for gate in self.gates or ():
             _check_choice("gates", gate, GATES)
         for name in self.compare:
@@ -85,6 +93,8 @@ class Settings:
             _check_positive(name, getattr(self, name), at_least=1)
         for name in ("tol", "reg_covar"):
             _check_positive(name, getattr(self, name), at_least=0)
+        if self.outliers is not None and not self.outliers > 0.0:
+            raise ValueError(f"outliers={self.outliers!r}; wanted more than 0, or None")
         if self.rho is not None and self.rho < 1.0:
             raise ValueError(f"rho={self.rho}: the ball around the center already has rho = 1")
         if self.corruption is None and "oracle" in (self.aggregator, *self.compare):

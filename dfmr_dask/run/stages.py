@@ -14,11 +14,14 @@ from dfmr_dask.errors import AggregationFailed, TooFewMessages
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import partition
-from dfmr_dask.run.agreement import Agreed, scores
+from dfmr_dask.run.agreement import Agreed
 from dfmr_dask.run.context import Context, is_failed
+from dfmr_dask.run.rounds import gated_round
+from dfmr_dask.run.scoring import scores
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.tasks import Failure, described
 
+POLISHING_ROUNDS = 5
 SMALL_STORE = 1 << 28  # bytes up to which a store is read once more, to score all its rows
 
 
@@ -89,20 +92,22 @@ def aggregate_messages(
 
 
 def check(context: Context, aggregation: Aggregation, agreed: Agreed) -> tuple[str, Mixture]:
-    """Let the kept partitions vote on the aggregate, the start and the center (METHOD 11.8).
+    """Let the kept partitions vote on the aggregate and what may replace it (METHOD 11, step 8).
 
-    The aggregate gives way only to a median gain that sampling noise cannot explain.
+    That is the aggregate after some rounds on the samples ("polished"), the start, and the
+    center. The aggregate gives way only to a median gain that sampling noise cannot explain.
     """
     alone = len(context.source.plan) == 1
     if agreed.start is None or alone or context.settings.method == "paper":
         return "aggregate", aggregation.mixture
+    kept = {i: agreed.samples[i] for i in aggregation.verdict.kept if i in agreed.samples}
     candidates = {
         "aggregate": aggregation.mixture,
+        **_polished(context, kept, aggregation.mixture, agreed.sample_rows),
         "start": agreed.start.canonical(),
         "center": aggregation.center.canonical(),
     }
-    kept = {i: agreed.samples[i] for i in aggregation.verdict.kept if i in agreed.samples}
-    scored = scores(context, kept, list(candidates.values()), stage="check", honest=True)
+    scored = scores(context, kept, list(candidates.values()), stage="check")
     if not scored:
         return "aggregate", aggregation.mixture
     values = np.stack([one.values for one in scored.values()])
@@ -112,6 +117,21 @@ def check(context: Context, aggregation: Aggregation, agreed: Agreed) -> tuple[s
         return "aggregate", aggregation.mixture
     name = list(candidates)[winner]
     return name, candidates[name]
+
+
+def _polished(
+    context: Context, kept: Mapping[int, Any], mixture: Mixture, sample_rows: int
+) -> dict[str, Mixture]:
+    """Return what gated rounds of one EM iteration each make of the aggregate, if anything."""
+    here: Mixture | None = mixture
+    for number in range(POLISHING_ROUNDS):
+        if here is None:
+            break
+        (here,) = gated_round(
+            context, kept, [here], sample_rows=sample_rows, key=f"polish-{number}",
+            stage="check", iterations=1,
+        )  # fmt: skip
+    return {} if here is None else {"polished": here.canonical()}
 
 
 def score(
@@ -133,13 +153,14 @@ def score(
         for i in kept:
             source, j = context.rows_of(i, byzantine)
             handles[i] = context.tasks.submit(
-                "check", ("score", i), partition.log_likelihoods, source.rows(j), shared
-            )
+                "check", ("score", i), partition.log_likelihoods, source.rows(j), shared,
+                context.settings.outliers,
+            )  # fmt: skip
         parts = [v for v in context.gathered("check", handles).values() if not is_failed(v)]
     else:
         samples = {i: agreed.samples[i] for i in kept if i in agreed.samples}
         scored = scores(context, samples, mixtures, stage="check", honest=True, key="sampled")
-        parts = [(one.values * one.rows_to_score, one.rows_to_score) for one in scored.values()]
+        parts = [(one.values * one.mass_to_score, one.mass_to_score) for one in scored.values()]
     rows = sum(n for _, n in parts)
     if not rows:
         return [float("nan")] * len(mixtures), 0

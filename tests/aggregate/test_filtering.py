@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -153,6 +155,16 @@ def test_claimed_rows_do_not_buy_influence() -> None:
     assert trusted_rows([1000] * 9 + [10**9]).max() == 2000.0
     assert trusted_rows([1000] * 9 + [5]).min() == 250.0
     assert trusted_rows([1000] * 9 + [4000], [1000] * 9 + [1100]).max() == 1100.0
+
+
+def test_weights_count_in_place_of_rows() -> None:
+    _, messages = honest_messages(COVARIANCE_TYPES["full"], m=12)
+    planned = dict.fromkeys(range(12), 800)
+    assert (collect(messages, planned)[0].rows == 800.0).all()
+    heavy = [replace(m, mass=3000.0) for m in messages]
+    assert (collect(heavy, planned)[0].rows == 3000.0).all()
+    one_lies = [replace(messages[0], mass=1e300), *messages[1:]]
+    assert collect(one_lies, planned)[0].rows.tolist() == [1600.0] + [800.0] * 11
 
 
 def test_failed_and_empty_partitions_count_as_they_should() -> None:

@@ -58,3 +58,14 @@ def test_a_candidate_cannot_silence_its_judges() -> None:
     said[:, 3] = -np.inf
     assert vote(said).winner == 2
     assert electorate(said).sum() >= 27
+
+
+def test_all_candidates_are_ranked_and_fall_behind_the_winner() -> None:
+    said = scores()
+    outcome = vote(said)
+    assert outcome.ranking == (2, 5, 0, 1, 3, 4)
+    assert outcome.behind[2] == 0.0
+    assert outcome.behind[4] == pytest.approx(2.5, abs=0.05)
+    heard = said[list(outcome.electorate)]
+    assert outcome.gain == min(np.delete(outcome.behind, 2))
+    assert outcome.behind[0] == np.median(heard[:, 2] - heard[:, 0])

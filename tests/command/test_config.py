@@ -18,7 +18,7 @@ from dfmr_dask.errors import InvalidConfiguration
 from dfmr_dask.estimator import GaussianMixture
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.local.start import STARTS
-from dfmr_dask.run.settings import METHODS, WEIGHTS
+from dfmr_dask.run.settings import METHODS, WEIGHTS, WORK_DTYPES
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 SMALLEST: dict[str, Any] = {
@@ -86,6 +86,9 @@ def test_defaults_are_those_of_the_method() -> None:
         ("mixture.init_params=3", ["mixture.init_params: came 3; wanted 'overfit', "]),
         ("cluster.memory_limit=plenty", ["cluster.memory_limit", "'plenty'", "512MiB"]),
         ("source.features=3.5", ["source.features: came 3.5", "a text or a whole number"]),
+        ("source.sample_weight=3", ["source.sample_weight", "came 3"]),
+        ("mixture.outliers=0", ["mixture.outliers", "came 0", "greater than 0"]),
+        ("mixture.dtype_work=float16", ["mixture.dtype_work: came 'float16'; wanted 'float64'"]),
         ("source.path=null", ["source.path", "came None"]),
         ("simulate={kind: gauss}", ["simulate.kind: came 'gauss'; wanted one of 'gaussian', 'ph"]),
         ("simulate={kind: gaussian}", ["simulate.rows", "came nothing", "no default"]),
@@ -122,6 +125,7 @@ def test_tables_of_the_method_say_what_is_allowed(path: Path) -> None:
         "aggregate.weights": WEIGHTS,
         "mixture.init_params": STARTS,
         "mixture.covariance_type": COVARIANCE_TYPES,
+        "mixture.dtype_work": WORK_DTYPES,
     }.items():
         for name in names:
             read_config(path, [f"{key}={name}"])

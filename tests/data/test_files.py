@@ -56,20 +56,34 @@ def test_mixtures_come_back(tmp_path, kind):
     [
         Message(3, "fitted", 100, 2, mixture(), "", 17, True, -1.25, "own", 0.5),
         Message(0, "fitted", 100, 0, mixture("diag"), log_likelihood=float("nan")),
+        Message(0, "fitted", 100, 0, mixture("diag"), mass=12.5),
         Message.failed(7, "chunk 3.0 cannot be decoded", 5, 1),
         Message(1, "empty", dropped_rows=9),
     ],
-    ids=["fitted", "nan", "failed", "empty"],
+    ids=["fitted", "nan", "weighted", "failed", "empty"],
 )
 def test_messages_come_back(tmp_path, message):
     files.write_message(tmp_path / "m.npz", message)
     got = files.read_message(tmp_path / "m.npz")
-    for name in files.FIELDS:
+    for name in (*files.FIELDS, *files.OPTIONAL):
         a, b = getattr(message, name), getattr(got, name)
         assert a == b or (math.isnan(a) and math.isnan(b))
         assert type(a) is type(b)
     if message.mixture is not None:
         same(message.mixture, got.mixture)
+
+
+@pytest.mark.parametrize("mass", [None, "3", True, 0.0, -1])
+def test_a_mass_that_is_none_is_refused(tmp_path, mass):
+    files.write_message(tmp_path / "m.npz", Message(3, "fitted", 9, mixture=mixture(), mass=2.5))
+    header, arrays = unpacked((tmp_path / "m.npz").read_bytes())
+    assert header["message"].pop("mass") == 2.5
+    (tmp_path / "without.npz").write_bytes(packed(header, arrays))  # as files were before
+    assert files.read_message(tmp_path / "without.npz").mass is None
+    header["message"]["mass"] = mass
+    (tmp_path / "m.npz").write_bytes(packed(header, arrays))
+    with pytest.raises(InvalidMessage, match="mass"):
+        files.read_message(tmp_path / "m.npz")
 
 
 def test_the_same_message_is_the_same_bytes(tmp_path):
