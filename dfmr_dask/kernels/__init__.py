@@ -75,17 +75,17 @@ def expected_sums(
     >>> statistics.count.round(3)
     array([2., 1.])
     """
-    blocks = _blocks(x, sample_weight)
+    blocks = [(x, sample_weight)] if isinstance(x, np.ndarray) else x
     if COMPILED and gaussian.handles(family):
         return gaussian.expected_sums(family, weights, params, blocks, np.dtype(work))
     return reference.expected_sums(family, weights, params, blocks)
 
 
-def overall_statistics(
-    family: Family, x: Rows | Blocks, sample_weight: Weights | None = None
-) -> Statistics:
-    """Return the statistics of all rows as one group."""
-    return reference.overall_statistics(family, _blocks(x, sample_weight))
+def overall_statistics(family: Family, x: Rows, sample_weight: Weights | None = None) -> Statistics:
+    """Return the statistics of all rows (n, d), n > 0, as one group."""
+    if COMPILED and gaussian.handles(family):
+        return gaussian.overall_statistics(family, x, sample_weight)
+    return reference.overall_statistics(family, x, sample_weight)
 
 
 def log_density(family: Family, weights: Weights, params: Params, x: Rows) -> NDArray[np.float64]:
@@ -116,7 +116,3 @@ def _answer(
 ) -> None:
     chosen = gaussian if COMPILED and gaussian.handles(family) else reference
     chosen.answers(family, weights, params, x, out)
-
-
-def _blocks(x: Rows | Blocks, sample_weight: Weights | None) -> Blocks:
-    return [(x, sample_weight)] if isinstance(x, np.ndarray) else x

@@ -16,15 +16,8 @@ A tile is loaded once, serves E and M of all components while it is in cache, an
 scratch memory does not depend on the number of rows. Sums are added up tile by tile in float64, in
 the order of the rows: the result depends on nothing but rows, parameters and the processor's kind.
 
-All that is compiled lies in this one file: code that is kept on disk is made anew when the file of
-the function that was called has changed, and only then. What goes through all of it:
-
-- frame (2, d): what is taken off a row, and what it is multiplied by then;
-- model = (kind, constants c_k (K,), whiteners W_k / sqrt(2) (K, d, d), (1, d, d) when tied or
-  (K, 1, d) when diagonal, offsets W_k mu_k / sqrt(2) (K, d)), in the frame of z;
-- table = (constants of the exponential, those of its exponents);
-- scratch = (z, rz, y, l, top, total, powers, bits, counts), see ``gaussian.scratch_memory``;
-- sums = (s0 (K,), s1 (K, d), s2 shaped like the whiteners with K of them, or one when tied).
+All that is compiled lies in one file: code kept on disk is made anew when the file of the function
+that is called has changed, and only then. For the tuples of arrays see ``gaussian.Prepared``.
 """
 
 from __future__ import annotations
@@ -38,7 +31,6 @@ from dfmr_dask.jit import compiled
 
 FULL, TIED, DIAGONAL = 0, 1, 2  # how the components' covariances are stored
 ROWS_A_LOGARITHM = 32  # products of so many sums of at most K exponentials do not overflow
-
 Numbers = NDArray[Any]
 Arrays = tuple[Any, ...]
 SUMS = frozenset({"contract", "reassoc", "nsz"})  # sums over rows in vector registers
@@ -50,21 +42,16 @@ def add_up(
     x: Numbers, row_weights: Numbers, frame: Numbers,
     model: Arrays, table: Arrays, scratch: Arrays, sums: Arrays,
 ) -> float:  # fmt: skip
-    """Add the sums of rows x (n, d) to ``sums``; return their log likelihood.
-
-    ``row_weights`` has length 0 when each row counts once.
-    """
+    """Add to ``sums``, return the log likelihood; no ``row_weights`` when rows count once."""
     z, rz, y, r, top, total, powers, bits, counts = scratch
-    n, tile, weighted = len(x), z.shape[1], len(row_weights) > 0
-    log_likelihood = 0.0
-    for first in range(0, n, tile):
-        m = min(tile, n - first)
+    tile, weighted, log_likelihood = z.shape[1], len(row_weights) > 0, 0.0
+    for first in range(0, len(x), tile):
+        m = min(tile, len(x) - first)
         turn(x, first, m, frame, z)
+        counts[:m] = 1.0
+        counts[m:] = 0.0
         if weighted:
             counts[:m] = row_weights[first : first + m]
-        else:
-            counts[:m] = 1.0
-        counts[m:] = 0.0
         weigh(z, model, y, r)
         respond(r, top, total, powers, bits, table)
         log_likelihood += sum_logs(top, total, counts, m, weighted)
@@ -82,14 +69,13 @@ def answer(
     """Write log density (n,), responsibilities (n, K), label (n,); length 0: not wanted."""
     z, _, y, r, top, total, powers, bits, _ = scratch
     log_density, responsibilities, labels = out
-    n, tile, n_components = len(x), z.shape[1], len(r)
-    for first in range(0, n, tile):
-        m = min(tile, n - first)
+    for first in range(0, len(x), z.shape[1]):
+        m = min(z.shape[1], len(x) - first)
         turn(x, first, m, frame, z)
         weigh(z, model, y, r)
         for t in range(m if len(labels) else 0):
             best = 0
-            for k in range(1, n_components):
+            for k in range(1, len(r)):
                 if r[k, t] > r[best, t]:
                     best = k
             labels[first_answer + first + t] = best
@@ -98,18 +84,19 @@ def answer(
         for t in range(m if len(log_density) else 0):
             log_density[first_answer + first + t] = top[t] + np.log(total[t])
         for t in range(m if len(responsibilities) else 0):
-            for k in range(n_components):
+            for k in range(len(r)):
                 responsibilities[first_answer + first + t, k] = r[k, t] / total[t]
 
 
 @compiled(fastmath=EXACT)
 def turn(x: Numbers, first: int, m: int, frame: Numbers, z: Numbers) -> None:
     """Lay m rows on their side, shifted and scaled; zeros fill the rest of the tile."""
-    for j in range(x.shape[1]):
-        shift, factor = frame[0, j], frame[1, j]
-        for t in range(m):
-            z[j, t] = (x[first + t, j] - shift) * factor
-        z[j, m:] = 0.0
+    for u in range(0, m, 8):  # eight rows at a time: short strides in x, and in z
+        for j in range(x.shape[1]):
+            shift, factor = frame[0, j], frame[1, j]
+            for t in range(u, min(u + 8, m)):
+                z[j, t] = (x[first + t, j] - shift) * factor
+    z[:, m:] = 0.0
 
 
 @compiled(fastmath=SUMS)
@@ -166,8 +153,14 @@ def take_whitened(z: Numbers, whitener: Numbers, offset: Numbers, y: Numbers, q:
 
 @compiled(fastmath=SUMS)
 def add_multiples(z: Numbers, factors: Numbers, number: int, y: Numbers) -> None:
-    """Add the first features of z, times their factors, to y."""
-    for j in range(number):
+    """Add the first features of z, times their factors, to y; four at a time."""
+    whole = number - number % 4
+    for j in range(0, whole, 4):
+        z0, z1, z2, z3 = z[j], z[j + 1], z[j + 2], z[j + 3]
+        a, b, c, d = factors[j], factors[j + 1], factors[j + 2], factors[j + 3]
+        for t in range(len(y)):
+            y[t] += a * z0[t] + b * z1[t] + c * z2[t] + d * z3[t]
+    for j in range(whole, number):
         zj, factor = z[j], factors[j]
         for t in range(len(y)):
             y[t] += factor * zj[t]
@@ -182,7 +175,7 @@ def respond(
     exp(v) = 2^j exp(f) with j the integer next to v / log 2, so that |f| <= log(2) / 2: adding
     ``magic`` rounds to an integer, which then stands in the lowest bits of ``powers``; moved to
     the place of the exponent (``bits`` is the same memory), they are 2^j. exp(f) is its series.
-    Below exp(lowest) nothing gets smaller: denormal numbers are slow, and that is nothing.
+    Below exp(lowest) nothing gets smaller: denormal numbers are slow.
     """
     inverse, magic, high, low, lowest, one = table[0][:6]
     p13, p12, p11, p10, p9, p8, p7, p6, p5, p4, p3, p2 = table[0][6:]
@@ -233,23 +226,18 @@ def gather(
 ) -> None:
     """Add up responsibilities r_kt * shares_t, and their products with z and z z^T."""
     s0, s1, s2 = sums
-    if kind == DIAGONAL:
-        for j in range(len(z)):
-            multiply(z[j], z[j], rz[j])
+    for j in range(len(z) if kind == DIAGONAL else 0):
+        multiply(z[j], z[j], rz[j])
     for k in range(len(r)):
-        count = z.dtype.type(0)
-        for t in range(len(shares)):
-            r[k, t] *= shares[t]
-            count += r[k, t]
-        s0[k] += count
-        for j in range(len(z)):
-            s1[k, j] += dot(r[k], z[j])
-            if kind == DIAGONAL:
-                s2[k, 0, j] += dot(r[k], rz[j])
-            elif kind == FULL:
-                multiply(r[k], z[j], rz[j])
+        s0[k] += multiply(r[k], shares, r[k])
         if kind == FULL:
+            for j in range(len(z)):
+                s1[k, j] += multiply(r[k], z[j], rz[j])
             add_products(rz, z, s2[k])
+        else:
+            add_dots(r[k], z, len(z), s1[k])
+        if kind == DIAGONAL:
+            add_dots(r[k], rz, len(z), s2[k, 0])
     if kind == TIED:  # the responsibilities of a row add up to how often it counts
         for j in range(len(z)):
             multiply(counts, z[j], rz[j])
@@ -257,19 +245,32 @@ def gather(
 
 
 @compiled(fastmath=SUMS)
-def multiply(a: Numbers, b: Numbers, out: Numbers) -> None:
-    """Multiply element by element."""
+def multiply(a: Numbers, b: Numbers, out: Numbers) -> Any:
+    """Multiply element by element, and return the sum of the products."""
+    total = a.dtype.type(0)
     for t in range(len(a)):
-        out[t] = a[t] * b[t]
+        product = a[t] * b[t]
+        out[t] = product
+        total += product
+    return total
 
 
 @compiled(fastmath=SUMS)
-def dot(a: Numbers, b: Numbers) -> Any:
-    """Return the sum of the products."""
-    total = a.dtype.type(0)
-    for t in range(len(a)):
-        total += a[t] * b[t]
-    return total
+def add_dots(a: Numbers, z: Numbers, number: int, s: Numbers) -> None:
+    """Add to s the sums of a z_j for the first features of z; four at a time."""
+    whole = number - number % 4
+    for j in range(0, whole, 4):
+        z0, z1, z2, z3 = z[j], z[j + 1], z[j + 2], z[j + 3]
+        s0 = s1 = s2 = s3 = a.dtype.type(0)
+        for t in range(len(a)):
+            s0, s1 = s0 + a[t] * z0[t], s1 + a[t] * z1[t]
+            s2, s3 = s2 + a[t] * z2[t], s3 + a[t] * z3[t]
+        s[j], s[j + 1], s[j + 2], s[j + 3] = s[j] + s0, s[j + 1] + s1, s[j + 2] + s2, s[j + 3] + s3
+    for j in range(whole, number):
+        total = a.dtype.type(0)
+        for t in range(len(a)):
+            total += a[t] * z[j, t]
+        s[j] += total
 
 
 @compiled(fastmath=SUMS)
@@ -296,5 +297,4 @@ def add_products(rz: Numbers, z: Numbers, s: Numbers) -> None:
                 for j in range(4):
                     s[a + i, b + j] += block[i][j]
     for a in range(whole, d):
-        for b in range(a + 1):
-            s[a, b] += dot(rz[a], z[b])
+        add_dots(rz[a], z, a + 1, s[a])

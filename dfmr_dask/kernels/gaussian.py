@@ -18,6 +18,7 @@ from dfmr_dask.kernels.compiled import DIAGONAL, FULL, TIED
 BLOCK_ROWS = 1 << 14  # rows of other dtypes than float32 and float64 are converted so many at once
 TILE_NUMBERS = 1 << 14  # of rows in a tile: 128 KiB in float64
 TILE_STEP, LARGEST_TILE = 16, 192  # rows; a whole number of vectors
+FEW_ROWS = 1000  # tell roughly where rows lie, for a frame
 NO_WEIGHTS = np.empty(0)
 EXACT_IN_FLOAT32 = ("?", "b", "B", "h", "H", "e")  # dtypes whose values are all float32 numbers
 SERIES = [1.0 / float(np.prod(np.arange(1.0, i + 1.0))) for i in range(13, 1, -1)]  # 1/13! ... 1/2!
@@ -39,7 +40,20 @@ Blocks = Iterable[tuple[Rows, NDArray[np.float64] | None]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A mixture in the frame of the kernel, and what the kernel needs beside; see ``compiled``."""
+    """A mixture in the frame of the kernel, and what the kernel needs beside.
+
+    Attributes
+    ----------
+    frame : array of shape (2, d)
+        What is taken off a row, and what it is multiplied by then.
+    model : tuple
+        Kind, constants c_k (K,), whiteners W_k / sqrt(2) (K, d, d), (1, d, d) when tied or
+        (K, 1, d) when diagonal, offsets W_k mu_k / sqrt(2) (K, d); in the frame.
+    table : tuple
+        Constants of the exponential, and those of its exponents.
+    scratch : tuple
+        See :func:`scratch_memory`.
+    """
 
     frame: NDArray[np.float64]
     model: tuple[Any, ...]
@@ -73,6 +87,20 @@ def expected_sums(
                 rows, counts, one.frame, one.model, one.table, one.scratch, sums
             )
     return _statistics(kind, one.frame, *sums), total
+
+
+def overall_statistics(
+    family: Family, x: Rows, sample_weight: NDArray[np.float64] | None
+) -> Statistics:
+    """Return the statistics of all rows as one group: those of a component that has them all."""
+    few = x[:: max(1, len(x) // FEW_ROWS)].astype(np.float64)
+    variances = few.var(axis=0)
+    variances = np.where(variances > 0.0, variances, 1.0)
+    params = {"means": few.mean(axis=0)[None], "variances": variances[None]}
+    if isinstance(family, Gaussian):
+        params = {"means": params["means"], "covariances": np.diag(variances)[None]}
+    blocks = [(x, sample_weight)]
+    return expected_sums(family, np.ones(1), params, blocks, np.dtype(np.float64))[0]
 
 
 def answers(

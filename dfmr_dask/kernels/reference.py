@@ -43,10 +43,12 @@ def expected_sums(
     return pooled(family, parts), total
 
 
-def overall_statistics(family: Family, blocks: Blocks) -> Statistics:
+def overall_statistics(
+    family: Family, x: Rows, sample_weight: NDArray[np.float64] | None
+) -> Statistics:
     """Return the statistics of all rows as one group."""
     parts: list[Statistics] = []
-    for rows, counts in _tiles_of(blocks, 1):
+    for rows, counts in _tiles_of([(x, sample_weight)], 1):
         parts = [pooled(family, parts)] if len(parts) == TILES_HELD else parts
         one = np.ones(len(rows)) if counts is None else counts
         parts.append(family.statistics(rows, one[:, None]))

@@ -257,3 +257,18 @@ def test_a_tile_is_never_a_power_of_two() -> None:
         assert z.shape[0] == d
         assert z.shape[1] % 16 == 0
         assert z.shape[1] not in (64, 128)
+
+
+@each_family
+@given(rng=generators(), dtype=st.sampled_from(DTYPES), weighted=st.booleans())
+def test_both_kernels_give_the_same_overall_statistics(
+    family: Family, rng: np.random.Generator, dtype: str, weighted: bool
+) -> None:
+    x = (40.0 * rng.uniform(size=(3000, 4))).astype(dtype)
+    x[:, 3] = x[0, 3]  # a column that is constant is told as such
+    counts = rng.uniform(size=3000) if weighted else None
+    found = kernels.overall_statistics(family, x, counts)
+    wanted = reference.overall_statistics(family, x, counts)
+    np.testing.assert_allclose(found.count, wanted.count, rtol=1e-12)
+    for name, array in wanted.moments.items():
+        np.testing.assert_allclose(found.moments[name], array, rtol=1e-9, atol=1e-9)
