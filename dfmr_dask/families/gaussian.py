@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dfmr_dask.errors import DegenerateRows, InvalidMixture
 from dfmr_dask.families.base import Block, Floats, Params, Rows, Statistics, read_only, read_params
+from dfmr_dask.families.factors import factors
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 EPSILON = float(np.finfo(np.float64).eps)
@@ -252,9 +253,8 @@ def _whiteners(
     covariances: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Inverse Cholesky factors and log determinants of a stack (K, d, d)."""
-    lower = np.linalg.cholesky(covariances)
-    log_dets = 2.0 * np.log(np.diagonal(lower, axis1=-2, axis2=-1)).sum(axis=-1)
-    return np.linalg.inv(lower), log_dets
+    lower, inverse = factors(covariances)
+    return inverse, 2.0 * np.log(np.diagonal(lower, axis1=-2, axis2=-1)).sum(axis=-1)
 
 
 def _whitened(params: Params, center: Params) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -291,7 +291,7 @@ def _floored(
     units = np.outer(scale, scale)
     scaled = covariances / units
     try:  # the usual case: one Cholesky tells that nothing lies below the floor
-        np.linalg.cholesky(scaled - floor * np.eye(len(scale)))
+        factors(scaled - floor * np.eye(len(scale)))
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(scaled)
         raised = (vectors * np.maximum(values, floor)[:, None, :]) @ vectors.transpose(0, 2, 1)

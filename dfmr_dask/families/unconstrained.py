@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.families.base import Params
+from dfmr_dask.families.factors import factors
 
 Array = NDArray[np.float64]
 COVERED = ({"means", "covariances"}, {"means", "variances"})
@@ -44,7 +45,7 @@ class Chart:
         means = (params["means"] - self.means) / self.deviations
         if self.inverses is None:
             return np.hstack([means, np.log(params["variances"] / self.deviations**2)])
-        relative = self.inverses @ np.linalg.cholesky(params["covariances"])
+        relative = self.inverses @ factors(params["covariances"])[0]
         diagonal = np.arange(means.shape[1])
         relative[:, diagonal, diagonal] = np.log(relative[:, diagonal, diagonal])
         return np.hstack([means, relative.reshape(len(means), -1)])
@@ -76,7 +77,5 @@ def chart_at(center: Params) -> Chart:
     if "variances" in center:
         return Chart(center["means"], np.sqrt(center["variances"]))
     covariances = center["covariances"]
-    factors: Array = np.asarray(np.linalg.cholesky(covariances), dtype=np.float64)
     deviations = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
-    inverses = np.asarray(np.tril(np.linalg.inv(factors)), dtype=np.float64)
-    return Chart(center["means"], deviations, factors, inverses)
+    return Chart(center["means"], deviations, *factors(covariances))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.families.base import Family, Params, Rows, Statistics
+from dfmr_dask.families.factors import factors
 from dfmr_dask.families.gaussian import LOG_2PI, Gaussian
 from dfmr_dask.families.gaussian_diagonal import DiagonalGaussian
 from dfmr_dask.kernels import compiled
@@ -133,8 +134,8 @@ def _prepared(
         log_dets = np.log(deviations).sum(axis=1)
     else:
         covariances = params["covariances"][: 1 if kind == TIED else len(means)]
-        lower = np.linalg.cholesky(covariances * (frame[1][:, None] * frame[1]))
-        whiteners = np.linalg.inv(lower) * (np.sqrt(0.5) * np.tri(means.shape[1]))
+        lower, inverse = factors(covariances * (frame[1][:, None] * frame[1]))
+        whiteners = np.sqrt(0.5) * inverse
         offsets = (whiteners @ centered[..., None])[..., 0]
         log_dets = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
     constants = np.log(weights) - log_dets + np.log(frame[1]).sum() - 0.5 * means.shape[1] * LOG_2PI
@@ -160,12 +161,14 @@ def scratch_memory(
 
 
 def _frame(params: Params) -> NDArray[np.float64]:
-    """Shift and factor of each feature: mean of the means, next power of two of the spread."""
+    """Shift and factor of each feature: mean of the means, a power of two near the spread."""
     variances = params.get("variances")
     if variances is None:
         variances = np.diagonal(params["covariances"], axis1=1, axis2=2)
-    factor = np.exp2(-np.rint(np.log2(variances).mean(axis=0) / 2.0))
-    return np.stack([params["means"].mean(axis=0), factor])
+    total = np.add.reduce(variances) / len(variances)
+    return np.stack(
+        [np.add.reduce(params["means"]) / len(variances), np.exp2(np.rint(-0.5 * np.log2(total)))]
+    )
 
 
 def _statistics(

@@ -155,14 +155,16 @@ class Climb:
             raise DegenerateRows(
                 "the likelihood of the rows is zero: they lie too far from the start"
             )
-        trace, history = [here.objective], History.about(start.weights, start.params)
-        gain, plain = np.inf, False
+        trace, gain, plain = [here.objective], np.inf, False
+        history = History.about(start.weights, start.params) if self.accelerate else None
         while passes < max_iter and not (plain and gain < tol):
-            history = history.extended((here.weights, here.params), here.image)
-            there = self.leapt(history, passes + 1) if self.accelerate and gain >= tol else None
+            there = None
+            if history is not None:
+                history = history.extended((here.weights, here.params), here.image)
+                there = self.leapt(history, passes + 1) if gain >= tol else None
             passes += there is not None
             plain = there is None or not there.objective >= here.objective
-            if there is not None and plain:  # what was extrapolated from is no guide here
+            if history is not None and there is not None and plain:  # it was no guide here
                 history = history.restarted(*here.image)
             if there is None or plain:
                 passes += 1
