@@ -79,9 +79,10 @@ def main(given: Sequence[str] | None = None) -> list[Mapping[str, Any]]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=400_000)
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
+    parser.add_argument("--cases", type=int, default=len(CASES), help="how many of them")
     chosen = parser.parse_args(given)
     out: list[Mapping[str, Any]] = []
-    for case in CASES:
+    for case in CASES[: chosen.cases]:
         runs = [counted(case, chosen.rows, seed) for seed in chosen.seeds]
         medians = {
             name: round(float(np.median([run[name] for run in runs])), 1) for name in runs[0]

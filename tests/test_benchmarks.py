@@ -1,0 +1,55 @@
+"""The benchmarks run, and print one JSON value: on data so small that their figures say nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+def printed(name: str, tmp_path: Path, *arguments: str) -> Any:
+    """Run a benchmark in a process of its own, and read what it prints."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / name), *arguments],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_local_fits_are_timed_beside_those_of_scikit_learn(tmp_path: Path) -> None:
+    found = printed(
+        "local_fit.py", tmp_path, "--share", "0.002", "--seeds", "0", "1", "--cases", "A diag",
+        "--only-cases",
+    )["A diag"]  # fmt: skip
+    assert found["seeds"] == [0, 1]
+    for start in ("same start", "own start"):
+        assert set(found[start]) == {"seconds", "reached", "times faster"}
+    assert found["iteration"]["times faster"] > 0
+    assert found["iteration"]["share of GEMM peak"] > 0
+    assert found["scratch MB"]["ours"] < 32
+
+
+def test_passes_are_counted(tmp_path: Path) -> None:
+    found = printed("passes.py", tmp_path, "--rows", "1500", "--seeds", "0", "--cases", "2")
+    assert len(found) == 2
+    assert {"n_components", "n_features", "overlap", "passes", "ended lower"} == set(found[0])
+    assert set(found[0]["ended lower"].values()) <= {0, 1}
+
+
+def test_starts_are_compared(tmp_path: Path) -> None:
+    found = printed(
+        "starts.py", tmp_path, "--cells", "d2", "--problems", "0", "--starts", "2",
+        "--rows", "3000",
+    )  # fmt: skip
+    text = json.dumps(found)
+    assert "d2" in text
+    assert "ours" in text
