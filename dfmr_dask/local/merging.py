@@ -101,6 +101,21 @@ def repaired(trial: Trial, found: Fit, rounds: int) -> Fit:
     ----------
     Ueda, Nakano, Ghahramani & Hinton (2000), SMEM, tries one split and merge at a time; Fritzke
     (2020), breathing k-means, several.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dfmr_dask.families import DiagonalGaussian
+    >>> from dfmr_dask.local.merging import Trial, repaired
+    >>> from dfmr_dask.mixture import Mixture
+    >>> rng = np.random.default_rng(0)
+    >>> rows = np.repeat([0.0, 20.0, 90.0], 200)[:, None] + rng.standard_normal((600, 1))
+    >>> trial = Trial(DiagonalGaussian(), rows, strength=0.04, floor=1e-6)
+    >>> wrong = Mixture(DiagonalGaussian(), [0.66, 0.17, 0.17],
+    ...                 {"means": [[10.0], [89.0], [91.0]], "variances": [[100.0], [1.0], [1.0]]})
+    >>> right = repaired(trial, trial.climbed(wrong, 10), rounds=1).mixture
+    >>> np.sort(right.params["means"].ravel()).round() + 0.0
+    array([ 0., 20., 90.])
     """
     order = found.mixture.n_components
     if len(trial.x) < trial.family.min_rows(2 * order, trial.x.shape[1]):

@@ -39,7 +39,7 @@ SHARE_TO_FIT = 0.67
 ROWS_ALONE, ROWS_A_PARAMETER_ALONE = 10_000, 2  # nobody else to vote with, none to collude
 SHARE_TO_SCREEN = 0.5  # of A, on which the starts are tried before one goes on
 TRIED_ITERATIONS, PILOT_ITERATIONS = 3, 10
-ROUNDS, ROUNDS_ALONE = 1, 6  # of repairs at most
+ROUNDS, ROUNDS_ALONE = (0, 1), (1, 6)  # of repairs at most: of each start, and of the best one
 PILOT_TOL = 1e-5  # nats a row
 GUARD = 0.05  # nats a row by which a partition's own pilot must beat the common start
 
@@ -121,8 +121,8 @@ def propose(
         than parameters, and among such the best penalised likelihood.
     floor : float
     alone : bool
-        Repair as long as it helps (some rounds at most), since no other partition's pilot can
-        stand in; otherwise once.
+        Repair each start, and the best one as long as that helps (some rounds at most), since
+        no other partition's pilot can stand in; otherwise the best one only, and once.
 
     Raises
     ------
@@ -131,7 +131,19 @@ def propose(
 
     References
     ----------
-    METHOD 11, step 2.
+    METHOD 11, step 2; :func:`dfmr_dask.local.merging.repaired`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dfmr_dask.families import DiagonalGaussian
+    >>> from dfmr_dask.local.start import draw_sample, propose
+    >>> rng = np.random.default_rng(0)
+    >>> rows = np.repeat([0.0, 20.0, 90.0], 200)[:, None] + rng.standard_normal((600, 1))
+    >>> sample = draw_sample(rows, 8, rng, alone=True)
+    >>> pilot = propose(sample, DiagonalGaussian(), 3, rng, alone=True)
+    >>> np.sort(pilot.params["means"].ravel()).round() + 0.0
+    array([ 0., 20., 90.])
     """
     x, weight = _counted(sample)
     rows, d = x.shape
@@ -158,10 +170,10 @@ def propose(
         )
         for _ in range(n_init)
     ]
-    best = max((screen.climbed(one, TRIED_ITERATIONS) for one in tries), key=screen.standing)
-    pilot = whole.climbed(best.mixture, TRIED_ITERATIONS, PILOT_TOL)
-    if init_params == "overfit":
-        pilot = repaired(whole, pilot, ROUNDS_ALONE if alone else ROUNDS)
+    before, after = (ROUNDS_ALONE if alone else ROUNDS) if init_params == "overfit" else (0, 0)
+    found = [repaired(screen, screen.climbed(one, TRIED_ITERATIONS), before) for one in tries]
+    best = max(found, key=screen.standing)
+    pilot = repaired(whole, whole.climbed(best.mixture, TRIED_ITERATIONS, PILOT_TOL), after)
     return whole.climbed(pilot.mixture, PILOT_ITERATIONS, PILOT_TOL).mixture
 
 
