@@ -39,10 +39,10 @@ def pilot_error(candidate: Mixture, rows: float) -> float:
     return candidate.n_parameters / rows
 
 
-def distinct(
+def groups(
     candidates: Sequence[Mixture], rows: float, within: float = DUPLICATE
-) -> tuple[int, ...]:
-    """Return which candidates are no near-duplicates of an earlier one.
+) -> tuple[tuple[int, ...], ...]:
+    """Put candidates together that are near-duplicates of each other.
 
     Parameters
     ----------
@@ -55,8 +55,9 @@ def distinct(
 
     Returns
     -------
-    tuple of int
-        Positions, in order; the first candidate is always among them.
+    tuple of tuples of int
+        Positions. Each candidate joins the nearest of those that lead a group, or leads one itself
+        when none is near; leaders stand first.
 
     References
     ----------
@@ -64,20 +65,30 @@ def distinct(
 
     Examples
     --------
-    >>> from dfmr_dask.aggregate.rounds import distinct
+    >>> from dfmr_dask.aggregate.rounds import groups
     >>> from dfmr_dask.experiments.populations import population
     >>> one, other = population(3, 2, seed=0), population(3, 2, seed=1)
-    >>> distinct([one, one, other], rows=1000)
-    (0, 2)
+    >>> groups([one, one, other], rows=1000)
+    ((0, 1), (2,))
     """
     radius = within * np.sqrt(pilot_error(candidates[0], rows))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         distances = ctd(_stacked(candidates, np.full(len(candidates), rows)))
-    found: list[int] = []
+    found: dict[int, list[int]] = {}
     for i in range(len(candidates)):
-        if not found or distances[i, found].min() >= radius:
-            found.append(i)
-    return tuple(found)
+        leader = min(found, key=lambda one: distances[i, one], default=i)
+        if leader != i and distances[i, leader] < radius:
+            found[leader].append(i)
+        else:
+            found[i] = [i]
+    return tuple(tuple(members) for members in found.values())
+
+
+def distinct(
+    candidates: Sequence[Mixture], rows: float, within: float = DUPLICATE
+) -> tuple[int, ...]:
+    """Return which candidates are no near-duplicates of an earlier one; see :func:`groups`."""
+    return tuple(members[0] for members in groups(candidates, rows, within))
 
 
 def gated_match(

@@ -4,52 +4,54 @@
     python -m dfmr_dask.experiments.studies truth-50
     python -m dfmr_dask.experiments.studies store
     python -m dfmr_dask.experiments.studies photograph
+    python -m dfmr_dask.experiments.studies adversaries
 
 Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
 """
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.mixture import GaussianMixture as Rival
 
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import open_source
 from dfmr_dask.experiments.accuracy import error, ratio_interval
-from dfmr_dask.experiments.populations import dithered, population
-from dfmr_dask.families import COVARIANCE_TYPES
+from dfmr_dask.experiments.photograph import (
+    FULL,
+    PARTITIONS,
+    Scored,
+    adversaries,
+    best_rival,
+    photograph,
+    pixels,
+    scored,
+)
+from dfmr_dask.experiments.populations import population
+from dfmr_dask.experiments.remembering import Remembering
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.pipeline import Settings, fit
 from dfmr_dask.run.results import Result
-from dfmr_dask.run.tasks import InProcess, Key
+from dfmr_dask.run.tasks import InProcess
 
-PARTITIONS = 40
+__all__ = [
+    "STUDIES",
+    "Cell",
+    "Measured",
+    "Scored",
+    "photograph",
+    "pixels",
+    "simulated_truth",
+    "whole_store",
+]
+
 ALPHAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.45)
 ATTACKS = ("mean", "covariance", "data")
-FULL = COVARIANCE_TYPES["full"]
-
-
-@dataclass(frozen=True, slots=True)
-class Remembering(InProcess):
-    """Tasks in this process whose results are remembered: honest fits serve several attacks."""
-
-    known: dict[str, Any] = field(default_factory=dict)
-
-    def submit(self, stage: str, key: Key, function: Callable[..., Any], *args: Any) -> Any:
-        """Run a task, unless the same function was asked the same thing before."""
-        token = hashlib.sha256(pickle.dumps((function.__qualname__, args))).hexdigest()
-        if token not in self.known:
-            self.known[token] = InProcess.submit(self, stage, key, function, *args)
-        return self.known[token]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,22 +166,6 @@ def _cell(attack: str, alpha: float, ones: Sequence[Measured]) -> Cell:
     return Cell(attack, alpha, dfmr, high, vanilla, honest, byzantine)
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Mean log density a row of ours and of scikit-learn's best of several starts, in nats."""
-
-    case: str
-    ours: float
-    rival: float
-    honest_kept: float
-    byzantine_kept: float
-
-    @property
-    def ahead(self) -> float:
-        """Nats a row by which ours is ahead."""
-        return self.ours - self.rival
-
-
 def whole_store(seeds: Sequence[int] = range(5)) -> list[Scored]:
     """Compare scores on all rows of a simulated store, without corruption."""
     out = []
@@ -188,67 +174,9 @@ def whole_store(seeds: Sequence[int] = range(5)) -> list[Scored]:
         x, _ = truth.sample(PARTITIONS * 5000, generator(seed, Stage.DRAW))
         source = open_source(x, n_partitions=PARTITIONS, seed=seed)
         result = fit(source, Settings(family=FULL, n_components=5, seed=seed), InProcess())
-        out.append(_scored(f"seed {seed}", result, x, _rival(x, 5, seed)))
-        print(out[-1], f"ahead {out[-1].ahead:+.5f}", flush=True)
+        out.append(scored(f"seed {seed}", result, x, best_rival(x, 5, seed)))
+        print(out[-1], flush=True)
     return out
-
-
-def pixels(name: str, seed: int, which: int) -> NDArray[np.float32]:
-    """Return the pixels (n, 3) of a photograph as they stand in a simulated store.
-
-    Parameters
-    ----------
-    name : {"china.jpg", "flower.jpg"}
-    seed : int
-        Of the store.
-    which : int
-        0 for the photograph, 1 for the flower: each has a dither of its own.
-    """
-    return dithered(name, 1, generator(seed, Stage.SIMULATE, which)).reshape(-1, 3)
-
-
-def photograph(
-    orders: Sequence[int] = (4, 8, 12),
-    alphas: Sequence[float] = (0.0, 0.3, 0.45),
-    seeds: Sequence[int] = range(5),
-) -> list[Scored]:
-    """Compare scores on all honest pixels of china.jpg, with pixels of flower.jpg mixed in."""
-    out = []
-    for seed in seeds:
-        ours, theirs = pixels("china.jpg", seed, 0), pixels("flower.jpg", seed, 1)
-        source = open_source(ours, n_partitions=PARTITIONS, seed=seed)
-        replacement = open_source(theirs, n_partitions=PARTITIONS, seed=seed)
-        tasks = Remembering()
-        for order in orders:
-            for alpha in alphas:
-                settings = Settings(
-                    family=FULL, n_components=order, seed=seed, corruption=Corruption("data", alpha)
-                )
-                result = fit(source, settings, tasks, replacement=replacement)
-                parts = [source.rows(i) for i in range(PARTITIONS) if i not in result.byzantine]
-                honest = np.concatenate([reader() for reader in parts])
-                case = f"seed {seed} K={order} alpha={alpha}"
-                out.append(_scored(case, result, honest, _rival(honest, order, seed)))
-                print(out[-1], f"ahead {out[-1].ahead:+.5f}", flush=True)
-    return out
-
-
-def _scored(case: str, result: Result, rows: Any, rival: float) -> Scored:
-    byzantine, kept = set(result.byzantine), set(result.verdict.kept)
-    honest = len(result.messages) - len(byzantine)
-    return Scored(
-        case,
-        result.mixture.score(rows),
-        rival,
-        len(kept - byzantine) / honest,
-        len(kept & byzantine) / max(len(byzantine), 1),
-    )
-
-
-def _rival(rows: Any, n_components: int, seed: int) -> float:
-    """Best of five k-means starts of scikit-learn's, on all of the rows."""
-    fits = (Rival(n_components, random_state=10 * seed + i).fit(rows) for i in range(5))
-    return max(float(one.score(rows)) for one in fits)
 
 
 STUDIES: Mapping[str, Callable[[], Sequence[Any]]] = {
@@ -258,6 +186,7 @@ STUDIES: Mapping[str, Callable[[], Sequence[Any]]] = {
     ),
     "store": whole_store,
     "photograph": photograph,
+    "adversaries": adversaries,
 }
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.errors import DfmrError
 from dfmr_dask.families.base import Rows
-from dfmr_dask.local.em import Climb, checked_rows
+from dfmr_dask.kernels import expected_sums
+from dfmr_dask.local.em import checked_rows, maximize
 from dfmr_dask.mixture import Mixture
 
 
@@ -63,21 +65,25 @@ def iterated(
     >>> made.params["means"].round().ravel() + 0.0
     array([ 0., 10.])
     """
-    family, blocks = starts[0].family, [(x, sample_weight)]
-    overall = checked_rows(starts[0], blocks)
-    pseudo_rows = family.pseudo_rows(overall, strength, floor)
-    climb = Climb(family, blocks, float(overall.count[0]), pseudo_rows, False, None)
-    return [_climbed(climb, start, iterations) for start in starts]
+    overall = checked_rows(starts[0], [(x, sample_weight)])
+    pseudo_rows = starts[0].family.pseudo_rows(overall, strength, floor)
+    return [_climbed(x, sample_weight, start, iterations, pseudo_rows) for start in starts]
 
 
-def _climbed(climb: Climb, start: Mixture, iterations: int) -> Mixture | None:
+def _climbed(
+    x: Rows,
+    sample_weight: NDArray[np.float64] | None,
+    start: Mixture,
+    iterations: int,
+    pseudo_rows: Any,
+) -> Mixture | None:
     weights, params = start.weights, start.params
     try:
-        for number in range(iterations):
-            point = climb.visited(weights, params, number)
-            if not np.isfinite(point.objective):
+        for _ in range(iterations):
+            statistics, total = expected_sums(start.family, weights, params, x, sample_weight)
+            if not np.isfinite(total):
                 return None
-            weights, params = point.image
+            weights, params = maximize(start.family, statistics, params, pseudo_rows)
         return Mixture(start.family, weights, params)
     except (DfmrError, ArithmeticError, np.linalg.LinAlgError):
         return None

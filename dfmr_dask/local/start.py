@@ -34,6 +34,7 @@ __all__ = [
 
 ROWS_TO_FIT = 2000  # sample A at least, where the partition has them
 ROWS_A_PARAMETER = 17  # 17 rows a parameter were safe against colluders, 8 were not
+RICH_ROWS, RICH_ROWS_A_PARAMETER = 5000, 38  # where that is cheap, pilots find better optima
 ROWS_TO_SCORE = 1000  # sample B at most
 SHARE_TO_FIT = 0.67
 ROWS_ALONE, ROWS_A_PARAMETER_ALONE = 10_000, 2  # nobody else to vote with, none to collude
@@ -68,7 +69,8 @@ def sample_sizes(
     if alone:
         wanted = max(ROWS_ALONE, ROWS_A_PARAMETER_ALONE * n_parameters, least)
         return min(wanted, rows), min(ROWS_TO_SCORE, rows)
-    wanted = max(ROWS_TO_FIT, ROWS_A_PARAMETER * n_parameters)
+    rich = min(RICH_ROWS, RICH_ROWS_A_PARAMETER * n_parameters)
+    wanted = max(ROWS_TO_FIT, ROWS_A_PARAMETER * n_parameters, rich)
     to_fit = min(wanted, max(int(SHARE_TO_FIT * rows), min(least, rows)))
     return to_fit, min(ROWS_TO_SCORE, rows - to_fit)
 

@@ -1,7 +1,7 @@
 """How partitions agree on one start, by messages alone (METHOD 11, steps 1 to 6).
 
-Cheap where fits are easy: twelve partitions propose first, and more only where those do not agree;
-rounds stop as soon as all candidates have become one.
+Cheap where fits are easy: twelve partitions propose first, and more only where those do not agree
+on a few optima; rounds stop as soon as all candidates have become one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dfmr_dask.aggregate.rounds import distinct, pilot_error
+from dfmr_dask.aggregate.rounds import distinct, groups, pilot_error
 from dfmr_dask.errors import TooFewMessages
 from dfmr_dask.local.start import sample_sizes
 from dfmr_dask.mixture import Mixture
@@ -25,8 +25,9 @@ FIRST_PROPOSERS = 12  # of which some are honest, even if almost half of all par
 MOST_PROPOSERS = 40
 SAME_OPTIMUM = 3.5  # sqrt(p / n) that pilots of one optimum may lie apart in CTD-KL
 SHORTLIST, EASY_SHORTLIST = 16, 8
+AS_GOOD = 0.05  # of p / n, in nats a row: candidates no further apart lead to one score
+FOUND_OFTEN = 3  # an optimum that one in so many found is not bettered by asking more
 SCHEDULE = ((1, 8), (1, 4), (2, 1))  # rounds before a vote, and how many candidates it leaves
-EASY_SCHEDULE = ((1, 4), (1, 2), (1, 1))
 MOST_VOTERS = 400  # fewer are not safe when almost half of the partitions lie
 
 
@@ -61,15 +62,37 @@ def agree_on_start(context: Context) -> Agreed:
     if given is not None:
         scored = scores(context, samples, [given])
         return Agreed(given, all_rows(context, scored), samples, sample_rows=fitted_rows(scored))
-    proposals, easy = _proposals(context, samples)
-    alone = len(context.source.plan) == 1
-    return Agreed(
-        proposals.listed[0] if alone else _through_rounds(context, samples, proposals, easy),
-        all_rows(context, proposals.scored),
-        samples,
-        {} if alone else proposals.handles,
-        fitted_rows(proposals.scored),
-    )
+    waves = _waves(context, samples)
+    if len(context.source.plan) == 1:
+        proposals = _proposed(context, samples, waves)
+        return Agreed(
+            proposals.listed[0],
+            all_rows(context, proposals.scored),
+            samples,
+            sample_rows=fitted_rows(proposals.scored),
+        )
+    start, proposals = _searched(context, samples, waves)
+    total, together = all_rows(context, proposals.scored), fitted_rows(proposals.scored)
+    return Agreed(start, total, samples, proposals.handles, together)
+
+
+def _searched(
+    context: Context, samples: Mapping[int, Any], waves: Sequence[Sequence[int]]
+) -> tuple[Mixture, _Proposals]:
+    """Find the start among a few proposals, or among all where those find the best too rarely."""
+    first = _proposed(context, samples, waves[:1], final=len(waves) == 1)
+    search, good = _Search(context, samples, first), _good_optima(context, first)
+    made = search.improved([one for one, _ in good], 1)
+    candidates = [one for one in made if one is not None]
+    if candidates:
+        found = [count for one, (_, count) in zip(made, good, strict=True) if one is not None]
+        ranking, near = search.ranked(candidates)
+        if FOUND_OFTEN * sum(found[i] for i in near) >= first.asked:
+            return candidates[ranking[0]], first
+    proposals = _proposed(context, samples, waves[1:], first, final=True)
+    others = [*candidates, *_full_shortlist(context, proposals)]
+    among = [others[i] for i in distinct(others, proposals.rows)[:SHORTLIST]]
+    return replace(search, proposals=proposals).narrowed(among), proposals
 
 
 def _draw_samples(context: Context) -> dict[int, Any]:
@@ -87,7 +110,8 @@ def _draw_samples(context: Context) -> dict[int, Any]:
 def _draw_sample(context: Context, i: int) -> Any:
     source, j = context.rows_of(i, frozenset(context.byzantine))
     p = context.settings.family.n_parameters(context.settings.n_components, source.n_features)
-    wanted = sum(sample_sizes(p, source.plan.partitions[j].rows or 1 << 62))
+    rows = source.plan.partitions[j].rows or 1 << 62
+    wanted = sum(sample_sizes(p, rows, alone=context.local.alone))
     rng = generator(context.settings.seed, Stage.SAMPLE_BLOCKS, i)
     reader = source.sample_rows(j, wanted, rng)
     return context.tasks.submit("start", ("sample", i), partition.draw, i, reader, context.local)
@@ -113,24 +137,28 @@ class _Proposals:
         return list(self.pilots.values())
 
 
-def _proposals(context: Context, samples: Mapping[int, Any]) -> tuple[_Proposals, list[Mixture]]:
-    """Let partitions propose in waves; return all proposals, and a shortlist where it is easy."""
-    proposals = _Proposals(0, {}, {}, {})
+def _proposed(
+    context: Context,
+    samples: Mapping[int, Any],
+    waves: Sequence[Sequence[int]],
+    earlier: _Proposals | None = None,
+    *,
+    final: bool = True,
+) -> _Proposals:
+    """Let waves of partitions propose, and all score what is valid; raise if nothing came."""
+    proposals = earlier or _Proposals(0, {}, {}, {})
     answers: dict[int, Any] = {}
-    for number, wave in enumerate(_waves(context, samples)):
+    for wave in waves:
         handles = {i: _ask_for_pilot(context, i, samples[i]) for i in wave}
         came = context.gathered("start", handles)
         answers |= came
         proposals = _with_more(context, samples, proposals, handles, came)
-        easy = [] if number else _easy_shortlist(context, proposals)
-        if easy:
-            return proposals, easy
-    if not proposals.pilots:
+    if final and not proposals.pilots:
         raise TooFewMessages(
-            f"none of {len(answers)} partitions could propose a start. {_reasons(answers)}. A "
+            f"none of {proposals.asked} partitions could propose a start. {_reasons(answers)}. A "
             "feature that does not vary can be left out (features=), and partitions can be larger"
         )
-    return proposals, []
+    return proposals
 
 
 def _waves(context: Context, samples: Mapping[int, Any]) -> list[list[int]]:
@@ -181,22 +209,23 @@ def _with_more(
     )
 
 
-def _easy_shortlist(context: Context, proposals: _Proposals) -> list[Mixture]:
-    """Return the winner and others that are as good and not of its optimum; nothing if not easy.
+def _good_optima(context: Context, proposals: _Proposals) -> list[tuple[Mixture, int]]:
+    """Return one pilot for each optimum that the good ones lead to, and how many found it.
 
-    It is easy when half of those asked proposed what is as good as a pilot can be, copies counted
-    once. Whoever proposes an optimum more than once gets one candidate for it, so that colluders
-    cannot fill the list.
+    Good are those that the winner beats by no more than the noise of a pilot; copies count once.
+    An optimum gets one candidate however often it is proposed, so that colluders cannot fill the
+    list. Nothing is returned when not half of those asked proposed a good one.
     """
     if not proposals.pilots:
         return []
     pilots, rows, election = proposals.listed, proposals.rows, outcome(proposals.scored)
     good = [i for i in election.ranking if election.behind[i] <= pilot_error(pilots[i], rows)]
-    if 2 * len(distinct([pilots[i] for i in good], rows)) < proposals.asked:
+    good = [good[i] for i in distinct([pilots[i] for i in good], rows)]
+    if 2 * len(good) < proposals.asked:
         return []
     candidates = [pilots[i] for i in _winner_first(context, election.winner, good)]
-    optima = distinct(candidates, rows, within=SAME_OPTIMUM)
-    return [candidates[i] for i in optima[:EASY_SHORTLIST]]
+    optima = groups(candidates, rows, within=SAME_OPTIMUM)[:EASY_SHORTLIST]
+    return [(candidates[members[0]], len(members)) for members in optima]
 
 
 def _full_shortlist(context: Context, proposals: _Proposals) -> list[Mixture]:
@@ -216,29 +245,48 @@ def _winner_first(context: Context, winner: int, others: Sequence[int]) -> list[
     return [winner, *(rest[i] for i in order)]
 
 
-def _through_rounds(
-    context: Context,
-    samples: Mapping[int, Any],
-    proposals: _Proposals,
-    easy: Sequence[Mixture],
-) -> Mixture:
-    """Improve candidates in rounds, with fewer of them after each vote (METHOD 11, step 6)."""
-    candidates = list(easy) or _full_shortlist(context, proposals)
-    together, number = fitted_rows(proposals.scored), 0
-    for rounds, most in EASY_SCHEDULE if easy else SCHEDULE:
-        for _ in range(rounds):
-            number += 1
-            improved = gated_round(
-                context, samples, candidates, sample_rows=together, key=f"round-{number}"
-            )
-            candidates = [one for one in improved if one is not None] or candidates
-        if len(candidates) > 1:
-            scored = scores(context, samples, candidates, key=f"score-round-{number}")
-            ranked = [candidates[i] for i in outcome(scored).ranking]
-            candidates = [ranked[i] for i in distinct(ranked, proposals.rows)[:most]]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Search:
+    """Candidates improve in rounds, with fewer of them after each vote (METHOD 11, step 6)."""
+
+    context: Context
+    samples: Mapping[int, Any]
+    proposals: _Proposals
+
+    def improved(self, candidates: Sequence[Mixture], number: int) -> list[Mixture | None]:
+        """Return what one round makes of candidates; None for those that led nowhere."""
+        if not candidates:
+            return []
+        together = fitted_rows(self.proposals.scored)
+        return gated_round(
+            self.context, self.samples, candidates, sample_rows=together, key=f"round-{number}"
+        )
+
+    def ranked(
+        self, candidates: Sequence[Mixture], number: int = 1
+    ) -> tuple[Sequence[int], list[int]]:
+        """Return candidates in the order of a vote, and those that are as good as the best."""
         if len(candidates) == 1:
-            break
-    return candidates[0]
+            return [0], [0]
+        scored = scores(self.context, self.samples, candidates, key=f"score-round-{number}")
+        election = outcome(scored)
+        near = AS_GOOD * pilot_error(candidates[0], self.proposals.rows)
+        return election.ranking, [i for i in election.ranking if election.behind[i] <= near]
+
+    def narrowed(self, candidates: Sequence[Mixture]) -> Mixture:
+        """Go through the schedule of rounds and votes, until one candidate is left."""
+        number, here = 1, list(candidates)
+        for rounds, most in SCHEDULE:
+            for _ in range(rounds):
+                number += 1
+                made = self.improved(here, number)
+                here = [one for one in made if one is not None] or here
+            ranking, _ = self.ranked(here, number)
+            better_first = [here[i] for i in ranking]
+            here = [better_first[i] for i in distinct(better_first, self.proposals.rows)[:most]]
+            if len(here) == 1:
+                break
+        return here[0]
 
 
 def _reasons(answers: Mapping[int, Any]) -> str:

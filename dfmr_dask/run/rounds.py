@@ -44,7 +44,7 @@ def improve(
     partition: int,
     drawn: Drawn | Failure,
     candidates: Sequence[Mixture],
-    strength: float,
+    together: int,
     iterations: int,
     settings: LocalSettings,
     attack: str | None = None,
@@ -58,8 +58,9 @@ def improve(
         The partition's samples, or why it has none.
     candidates : sequence of Mixture
         All candidates of the round.
-    strength : float
-        The penalty's a, from the rows of all samples together.
+    together : int
+        Rows N of all samples. The partition's share of the penalty N^(-1/2) is that of its rows:
+        in full in each of m partitions, it would widen tight components m times as much.
     iterations : int
     settings : LocalSettings
     attack : str or None
@@ -72,7 +73,7 @@ def improve(
             drawn.sample.fit,
             candidates,
             iterations,
-            strength=strength,
+            strength=together**-0.5 * min(1.0, len(drawn.sample.fit) / together),
             floor=settings.reg_covar,
             sample_weight=drawn.sample.fit_weight,
         )
@@ -122,7 +123,7 @@ def gated_round(
     shared = context.tasks.share(tuple(candidates))
     handles = {
         i: context.tasks.submit(
-            stage, (key, i), improve, i, sample, shared, sample_rows**-0.5, iterations,
+            stage, (key, i), improve, i, sample, shared, sample_rows, iterations,
             context.local, context.attack("proposals") if i in byzantine else None,
         )
         for i, sample in samples.items()
