@@ -7,7 +7,7 @@
 What is timed. Every fit leaves a trace of (seconds since it began, mean log density a row). A fit
 is done when its trace first reaches the reference less 1e-4 nats a row; the reference is the best
 score that a fit from the truth and both of our fits reach on that data, frozen before scikit-learn
-begins, which is stopped when it is done, or when an iteration gains less than 1e-7, or after 300.
+begins, which is stopped when it is done, or when an iteration gains less than 1e-6, or after 100.
 Both start once from the same means, weights and precisions (moments of k-means clusters of 20 000
 rows), and once each from a start of its own, whose making is part of its time. An iteration is the
 median time between two entries of a trace. Machine code is made before anything is timed; how long
@@ -141,7 +141,7 @@ def theirs(x: NDArray[Any], case: Case, first: Mixture | None, seed: int, goal: 
     given = {name: value.astype(case.dtype) for name, value in given.items()}
     rival = Traced(
         case.n_components, covariance_type=case.covariance_type,
-        tol=1e-7, max_iter=300, random_state=seed, **given,
+        tol=1e-6, max_iter=100, random_state=seed, **given,
     )  # fmt: skip
     trace = rival.watch(goal)
     with contextlib.suppress(Reached):

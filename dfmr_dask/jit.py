@@ -41,9 +41,11 @@ def compiled(*, fastmath: frozenset[str] = frozenset()) -> Callable[[Function], 
         if not COMPILED:
             return function
         kept = Path(function.__code__.co_filename).exists()  # code is kept beside its source
-        made: Any = njit(nogil=True, error_model="numpy", fastmath=set(fastmath), cache=kept)(
-            function
-        )
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": set(fastmath)}
+        try:
+            made: Any = njit(**options, cache=kept)(function)
+        except RuntimeError:  # no folder that could be written to: each process compiles anew
+            made = njit(**options)(function)
         return cast(Function, made)
 
     return decorated

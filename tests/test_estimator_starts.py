@@ -15,7 +15,6 @@ from distributed import Client, LocalCluster
 
 from dfmr_dask import GaussianMixture, open_source
 from dfmr_dask.command.config import configuration
-from dfmr_dask.errors import DegenerateRows
 from dfmr_dask.run.ledger import Ledger
 
 pytestmark = pytest.mark.filterwarnings("ignore:not certified")
@@ -131,10 +130,27 @@ def test_a_warm_start_goes_on_where_the_last_fit_ended() -> None:
     np.testing.assert_allclose(model.means_, before, atol=1e-3)
     assert model.to_sklearn().warm_start
     model.set_params(n_components=3, means_init=None)
-    with pytest.raises(DegenerateRows, match="the start has 2 components; wanted 3"):
+    with pytest.raises(ValueError, match=r"the last fit has 2 components .* wanted 3 .*warm_start"):
         model.fit(x)
     cold = GaussianMixture(2, means_init=CENTERS[::-1] + 1.0, tol=1e-8).fit(x)
     assert cold.fit(x).n_iter_ == first
+
+
+def test_a_warm_start_wants_the_features_of_the_last_fit() -> None:
+    frame = pd.DataFrame(rows(), columns=["a", "b"])
+    model = GaussianMixture(2, warm_start=True, random_state=0).fit(frame)
+    with pytest.raises(ValueError, match="warm_start: the features of the last fit were"):
+        model.fit(frame[["b", "a"]])
+
+
+def test_clusters_that_complete_a_start_heed_the_weights() -> None:
+    x = rows()
+    model = GaussianMixture(2, weights_init=[0.5, 0.5], max_iter=1, random_state=0)
+    weights = np.where(x[:, 0] > 4.0, 5.0, 1.0)
+    shifted = np.repeat(x, weights.astype(int), axis=0)
+    weighted = model.fit(x, sample_weight=weights).means_
+    repeated = GaussianMixture(**model.get_params()).fit(shifted).means_
+    np.testing.assert_allclose(weighted, repeated, atol=1e-6)
 
 
 def test_a_warm_start_works_on_stores(client: Any, tmp_path: Path) -> None:

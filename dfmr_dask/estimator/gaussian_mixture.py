@@ -18,6 +18,7 @@ from dfmr_dask.estimator.folder import finish_run, recorded_run
 from dfmr_dask.estimator.parameters import CONSTRAINTS, settings_of
 from dfmr_dask.estimator.rows import source_of
 from dfmr_dask.estimator.saved import as_scikit_learn, read_estimator, write_estimator
+from dfmr_dask.estimator.starts import continued
 from dfmr_dask.run import pipeline
 from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.ledger import Ledger
@@ -72,7 +73,7 @@ class GaussianMixture(Answers):
         It is for errors of measurement: rows at a million times the spread take whole components,
         and inflate the floor of all covariances. 1000 leaves heavy tails alone.
     dtype_work : {"float64", "float32"}, default="float64"
-        In which the densities of rows are computed; sums are float64 always.
+        ``float32`` climbs in single precision as far as that can tell, and ends in double.
 
     Attributes
     ----------
@@ -177,9 +178,10 @@ class GaussianMixture(Answers):
         y : ignored
         sample_weight : array-like of shape (n_samples,) or str, optional
             How often each row counts: 2 is the row twice, 0 as if it were not there. Shares that
-            sum to 1 would say that there is one row in all; give them mean 1. For NumPy and pandas
-            an array; for stores, xarray and Dask the name of a variable or column, which is no
-            feature then. A Source has its own, see :func:`dfmr_dask.open_source`.
+            sum to 1 would say that there is one row in all; give them mean 1. For NumPy, pandas
+            and dask.array an array; for stores, xarray and dask.dataframe the name of a variable
+            or column, which is no feature then. A Source has its own, see
+            :func:`dfmr_dask.open_source`.
         run : path, optional
             A new folder where the run writes its messages and its model.
 
@@ -201,9 +203,10 @@ class GaussianMixture(Answers):
         if run is not None:
             Ledger.check(run)
         seed = self._seed()
-        last = getattr(self, "mixture_", None) if self.warm_start else None
+        last = (getattr(self, name, None) for name in ("mixture_", "feature_names_in_"))
+        mixture, names = last if self.warm_start else (None, None)
         source = source_of(self, X, sample_weight, seed)
-        settings = settings_of(self, source, seed, last)
+        settings = settings_of(self, source, seed, continued(mixture, names, self, source))
         pipeline.check_sizes(source, settings)
         aside = partial(print, file=sys.stderr)
         with ExitStack() as stack:

@@ -82,10 +82,11 @@ def _check_told(parts: dict[str, NDArray[np.float64]], source: Source) -> None:
 
 def _clusters(parameters: Any, source: Source, seed: int) -> dict[str, NDArray[np.float64]]:
     """Return weights, means and covariances of the clusters that k-means finds."""
-    rows, _ = rows_in_memory(source, parameters.outliers)
+    rows, weights = rows_in_memory(source, parameters.outliers)
     rng = generator(seed, Stage.PROPOSE)
     if len(rows) > MOST_ROWS:
-        rows = rows[np.sort(rng.choice(len(rows), MOST_ROWS, replace=False))]
+        few = np.sort(rng.choice(len(rows), MOST_ROWS, replace=False))
+        rows, weights = rows[few], None if weights is None else weights[few]
     family = COVARIANCE_TYPES[parameters.covariance_type]
     found = first_guess(
         rows,
@@ -93,8 +94,9 @@ def _clusters(parameters: Any, source: Source, seed: int) -> dict[str, NDArray[n
         parameters.n_components,
         rng,
         init_params="kmeans",
-        strength=len(rows) ** -0.5,
+        strength=(len(rows) if weights is None else weights.sum()) ** -0.5,
         floor=parameters.reg_covar,
+        weight=weights,
     )
     return {
         "weights_init": found.weights,
@@ -115,3 +117,31 @@ def _shaped(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds NaN or infinity")
     return array
+
+
+def continued(last: Mixture | None, names: Any, parameters: Any, source: Source) -> Mixture | None:
+    """Return the mixture of the last fit, for a warm start with the same model and features.
+
+    Raises
+    ------
+    ValueError
+        When the last fit was of another order, kind or number of features, or of features of
+        other names or in another order.
+    """
+    if last is None:
+        return None
+    kind, order = parameters.covariance_type, parameters.n_components
+    there = last.n_components, last.n_features, last.family
+    if there != (order, source.n_features, COVARIANCE_TYPES[kind]):
+        raise ValueError(
+            f"warm_start: the last fit has {last.n_components} components of {last.n_features} "
+            f"features ({last.family}); wanted {order} of {source.n_features} ({kind!r}). Set "
+            "warm_start=False to start anew"
+        )
+    if names is not None and source.named and list(names) != list(source.features):
+        raise ValueError(
+            f"warm_start: the features of the last fit were {list(names)}, now they are "
+            f"{list(source.features)}; give the same ones in the same order, or set "
+            "warm_start=False"
+        )
+    return last

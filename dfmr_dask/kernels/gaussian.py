@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dfmr_dask.families.base import Family, Params, Rows, Statistics
 from dfmr_dask.families.factors import factors
-from dfmr_dask.families.gaussian import LOG_2PI, Gaussian
+from dfmr_dask.families.gaussian import LARGEST, LOG_2PI, Gaussian
 from dfmr_dask.families.gaussian_diagonal import DiagonalGaussian
 from dfmr_dask.kernels import compiled
 from dfmr_dask.kernels.compiled import DIAGONAL, FULL, TIED
@@ -84,6 +84,7 @@ def expected_sums(
     for x, row_weights in blocks:
         for rows, place in _plain(x):
             counts = NO_WEIGHTS if row_weights is None else row_weights[place : place + len(rows)]
+            counts = np.ascontiguousarray(counts, dtype=np.float64)  # one kind to compile for
             total += compiled.add_up(
                 rows, counts, one.frame, one.model, one.table, one.scratch, sums
             )
@@ -95,8 +96,9 @@ def overall_statistics(
 ) -> Statistics:
     """Return the statistics of all rows as one group: those of a component that has them all."""
     few = x[:: max(1, len(x) // FEW_ROWS)].astype(np.float64)
-    variances = few.var(axis=0)
-    variances = np.where(variances > 0.0, variances, 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        variances = few.var(axis=0)
+    variances = np.where((variances > 0.0) & (variances < LARGEST), variances, 1.0)
     params = {"means": few.mean(axis=0)[None], "variances": variances[None]}
     if isinstance(family, Gaussian):
         params = {"means": params["means"], "covariances": np.diag(variances)[None]}
@@ -161,14 +163,16 @@ def scratch_memory(
 
 
 def _frame(params: Params) -> NDArray[np.float64]:
-    """Shift and factor of each feature: mean of the means, a power of two near the spread."""
+    """Shift and factor of each feature: a middle mean, and a power of two near the spread.
+
+    The mean of the means would lie nowhere when one component has gone very far.
+    """
     variances = params.get("variances")
     if variances is None:
         variances = np.diagonal(params["covariances"], axis1=1, axis2=2)
-    total = np.add.reduce(variances) / len(variances)
-    return np.stack(
-        [np.add.reduce(params["means"]) / len(variances), np.exp2(np.rint(-0.5 * np.log2(total)))]
-    )
+    spread = np.add.reduce(variances) / len(variances)
+    shift = np.sort(params["means"], axis=0)[len(variances) // 2]
+    return np.stack([shift, np.exp2(np.rint(-0.5 * np.log2(spread)))])
 
 
 def _statistics(

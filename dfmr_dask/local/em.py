@@ -103,6 +103,8 @@ def fit(
     ------
     DegenerateRows
         When the rows are too few for the order, or a column is constant.
+    TypeError, ValueError
+        When blocks can be gone through once only, or weights are not one for each row.
 
     References
     ----------
@@ -121,6 +123,8 @@ def fit(
     array([ 0., 10.])
     """
     rows = [(x, sample_weight)] if isinstance(x, np.ndarray) else x
+    if not isinstance(rows, Sequence):
+        raise TypeError("blocks are gone through many times; wanted a sequence, not an iterator")
     overall = checked_rows(start, rows)
     climb = Climb(
         start.family,
@@ -161,7 +165,8 @@ class Climb:
             there = None
             if history is not None:
                 history = history.extended((here.weights, here.params), here.image)
-                there = self.leapt(history, passes + 1) if gain >= tol else None
+                leap = gain >= tol and passes + 2 <= max_iter  # in vain, it costs a pass
+                there = self.leapt(history, passes + 1) if leap else None
             passes += there is not None
             plain = there is None or not there.objective >= here.objective
             if history is not None and there is not None and plain:  # it was no guide here
@@ -220,6 +225,8 @@ def checked_rows(start: Mixture, rows: RowBlocks) -> Statistics:
     """Return the overall statistics of rows that are enough for the order, or raise."""
     n, parts = 0, []
     for x, counts in rows:
+        if counts is not None and len(counts) != len(x):
+            raise ValueError(f"{len(counts)} sample weights for {len(x)} rows; wanted one each")
         n += len(x) if counts is None else int(np.count_nonzero(counts))
         if len(x):
             parts.append(overall_statistics(start.family, x, counts))

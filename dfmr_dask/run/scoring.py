@@ -16,6 +16,7 @@ from dfmr_dask.run import partition
 from dfmr_dask.run.context import Context
 
 MOST_ROWS = 1 << 62  # no partition has that many; what claims more is no answer
+MOST_MASS = 1e100
 
 
 def scores(
@@ -38,7 +39,9 @@ def scores(
         for i, sample in samples.items()
     }  # fmt: skip
     answers = context.gathered(stage, handles)
-    return {i: value for i, value in answers.items() if _are_scores(value, len(candidates))}
+    return {
+        i: value for i, value in answers.items() if _are_scores(context, value, len(candidates))
+    }
 
 
 def outcome(scored: Mapping[int, partition.Scores]) -> Vote:
@@ -98,7 +101,17 @@ def usual_rows(scored: Mapping[int, partition.Scores]) -> float:
     return max(1.0, float(np.median(counts))) if counts else 1.0
 
 
-def _are_scores(value: Any, candidates: int) -> bool:
+def is_mass(context: Context, mass: Any) -> bool:
+    """Tell whether a partition may say so of the weight of its rows: only where rows have any.
+
+    Where they have none, a liar would be the only one to claim a weight, and rule the total.
+    """
+    if mass is None:
+        return True
+    return context.source.weighted and isinstance(mass, float) and 0.0 < mass < MOST_MASS
+
+
+def _are_scores(context: Context, value: Any, candidates: int) -> bool:
     """Tell whether a partition scored every candidate, and said on how many rows."""
     return (
         isinstance(value, partition.Scores)
@@ -109,5 +122,5 @@ def _are_scores(value: Any, candidates: int) -> bool:
             isinstance(rows, int) and 0 <= rows < MOST_ROWS
             for rows in (value.rows_to_fit, value.rows_to_score, value.rows, value.read)
         )
-        and (value.mass is None or (isinstance(value.mass, float) and 0.0 < value.mass < np.inf))
+        and is_mass(context, value.mass)
     )

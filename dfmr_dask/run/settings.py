@@ -52,7 +52,7 @@ class Settings:
     outliers : float, optional
         Rows further than so many robust spreads from their partition's median are left out.
     dtype_work : {"float64", "float32"}
-        In which the densities of rows are computed; sums are float64 always.
+        ``float32`` climbs in single precision as far as that can tell, and ends in double.
 
     Raises
     ------

@@ -17,7 +17,7 @@ from dfmr_dask.run import partition
 from dfmr_dask.run.agreement import Agreed
 from dfmr_dask.run.context import Context, is_failed
 from dfmr_dask.run.rounds import gated_round
-from dfmr_dask.run.scoring import scores
+from dfmr_dask.run.scoring import is_mass, scores
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.tasks import Failure, described
 
@@ -210,4 +210,6 @@ def _message(context: Context, i: int, came: Any) -> Message:
         return Message.failed(i, "its message is not one of this partition")
     if came.mixture is not None and not context.fits_run(came.mixture):
         return Message.failed(i, "its estimate is of another family, order or number of features")
+    if not is_mass(context, came.mass):
+        return Message.failed(i, f"it claims a weight of {came.mass!r:.40} for its rows")
     return came

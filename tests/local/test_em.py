@@ -219,3 +219,31 @@ def test_a_fit_reports_every_pass() -> None:
     result = em.fit(x, first, strength=0.05, report=lambda *one: told.append(one))
     assert [number for number, _ in told] == list(range(result.n_iter + 1))
     assert told[-1][1] == pytest.approx(result.log_likelihood)
+
+
+def test_passes_are_never_more_than_asked_for() -> None:
+    rng = np.random.default_rng(12)
+    first = random_mixture(COVARIANCE_TYPES["full"], 4, 2, rng)
+    x, _ = random_mixture(COVARIANCE_TYPES["full"], 4, 2, rng).sample(400, rng)
+    for most in range(1, 12):
+        assert em.fit(x, first, strength=0.05, tol=0.0, max_iter=most).n_iter <= most
+
+
+def test_blocks_that_come_once_and_weights_of_other_rows_are_refused() -> None:
+    rng = np.random.default_rng(13)
+    first = random_mixture(COVARIANCE_TYPES["full"], 2, 2, rng)
+    x, _ = first.sample(100, rng)
+    with pytest.raises(TypeError, match="wanted a sequence"):
+        em.fit(((x, None) for _ in range(1)), first, strength=0.1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="90 sample weights for 100 rows"):
+        em.fit(x, first, strength=0.1, sample_weight=np.ones(90))
+
+
+def test_a_component_that_has_gone_very_far_costs_the_others_no_digits() -> None:
+    rng = np.random.default_rng(14)
+    x = rng.normal(-1.0, 0.1, size=(500, 1))
+    x[0] = 1e13
+    params = {"means": np.array([[0.0], [-1.0], [1e13]]), "variances": np.full((3, 1), 0.01)}
+    first = Mixture(COVARIANCE_TYPES["diag"], np.full(3, 1 / 3), params)
+    mean = em.fit(x, first, strength=1e-9, floor=0.0, max_iter=2).mixture.params["means"][1, 0]
+    assert mean == pytest.approx(x[1:].mean(), abs=1e-3)

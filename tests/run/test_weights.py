@@ -195,9 +195,36 @@ def test_scores_with_absurd_weights_are_no_answer(lie: Any) -> None:
     drawn = partition.draw(0, WeightedRows(x, np.full(200, 3.0)), local(FULL, 2))
     assert isinstance(drawn, partition.Drawn)
     asked = Settings(family=FULL, n_components=2)
-    context = Context(open_source(x, n_partitions=2), asked, InProcess(), ignore)
+    source = open_source(x, n_partitions=2, sample_weight=np.full(200, 3.0))
+    context = Context(source, asked, InProcess(), ignore)
     samples = {0: drawn, 1: replace(drawn, mass=lie)}
     assert list(scores(context, samples, [TRUTH])) == [0]
+
+
+@pytest.mark.parametrize("mass", [1e-300, 1.0, 1e300, 1e308])
+def test_where_rows_have_no_weights_none_can_be_claimed(
+    mass: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lone liar would be the only one to tell a weight, and rule everybody's penalty."""
+    honest_score, honest_fit = partition.score, partition.fit
+
+    def score(i: int, *args: Any) -> Any:
+        said = honest_score(i, *args)
+        return replace(said, mass=mass) if i == 3 else said
+
+    def message(i: int, *args: Any) -> Any:
+        said = honest_fit(i, *args)
+        return replace(said, mass=mass) if i == 4 else said
+
+    source = open_source(rows(), n_partitions=8, seed=0)
+    asked = Settings(family=FULL, n_components=2)
+    truthful = fit(source, asked, InProcess())
+    monkeypatch.setattr(partition, "score", score)
+    monkeypatch.setattr(partition, "fit", message)
+    result = fit(source, asked, InProcess())
+    assert result.mixture.score(rows()) == pytest.approx(truthful.mixture.score(rows()), abs=0.01)
+    assert list(result.verdict.failed) == [4]
+    assert "it claims a weight of" in result.verdict.failed[4]
 
 
 def test_a_configuration_names_what_weighs_rows(tmp_path: Path) -> None:
