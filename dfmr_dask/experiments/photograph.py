@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -216,17 +216,10 @@ def photograph(
     seeds: Sequence[int] = range(5),
 ) -> list[Scored]:
     """Compare scores on all honest pixels of china.jpg, with pixels of flower.jpg mixed in."""
-    out = []
-    for seed in seeds:
-        scene = Photograph.of(seed)
-        for order in orders:
-            tasks = Remembering()
-            for alpha in alphas:
-                corruption = Corruption("data", alpha)
-                byzantine = byzantine_partitions(corruption, PARTITIONS, seed)
-                case = f"seed {seed} K={order} alpha={alpha}"
-                out.append(scene.run(case, order, byzantine, tasks, corruption))
-    return out
+    return [
+        scene.run(case, order, liars, tasks, corruption)
+        for case, scene, order, tasks, corruption, liars in _cells(orders, alphas, seeds)
+    ]
 
 
 def adversaries(
@@ -237,18 +230,26 @@ def adversaries(
 ) -> list[Scored]:
     """Compare scores on all honest pixels of china.jpg, with colluders who know the optima."""
     out = []
+    for case, scene, order, truthful, corruption, liars in _cells(orders, alphas, seeds):
+        known = scene.knowledge(order, liars)
+        for name in names:
+            lies = ADVERSARIES[name](known)
+            tasks = Attacked(liars=frozenset(liars), lies=lies, truthful=truthful)
+            rows = corruption if name in OTHER_ROWS else None
+            out.append(scene.run(f"{case} {name}", order, liars, tasks, rows))
+    return out
+
+
+def _cells(
+    orders: Sequence[int], alphas: Sequence[float], seeds: Sequence[int]
+) -> Iterator[tuple[str, Photograph, int, Remembering, Corruption, tuple[int, ...]]]:
+    """Yield the cells of a study; runs of one order remember each other's honest fits."""
     for seed in seeds:
         scene = Photograph.of(seed)
         for order in orders:
-            truthful = Remembering()
+            tasks = Remembering()
             for alpha in alphas:
                 corruption = Corruption("data", alpha)
-                byzantine = byzantine_partitions(corruption, PARTITIONS, seed)
-                known = scene.knowledge(order, byzantine)
-                for name in names:
-                    case = f"seed {seed} K={order} alpha={alpha} {name}"
-                    lies = ADVERSARIES[name](known)
-                    tasks = Attacked(liars=frozenset(byzantine), lies=lies, truthful=truthful)
-                    rows = corruption if name in OTHER_ROWS else None
-                    out.append(scene.run(case, order, byzantine, tasks, rows))
-    return out
+                liars = byzantine_partitions(corruption, PARTITIONS, seed)
+                case = f"seed {seed} K={order} alpha={alpha}"
+                yield case, scene, order, tasks, corruption, liars

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from dfmr_dask.families.gaussian import LARGEST, LOG_2PI, Gaussian
 from dfmr_dask.families.gaussian_diagonal import DiagonalGaussian
 from dfmr_dask.kernels import compiled
 from dfmr_dask.kernels.compiled import DIAGONAL, FULL, TIED
+from dfmr_dask.kernels.reference import Blocks
 
 BLOCK_ROWS = 1 << 14  # rows of other dtypes than float32 and float64 are converted so many at once
 TILE_NUMBERS = 1 << 14  # of rows in a tile: 128 KiB in float64
@@ -36,7 +37,6 @@ EXPONENTIAL: Mapping[str, tuple[NDArray[Any], NDArray[Any]]] = {
         np.array([127, 23], np.int32),
     ),
 }  # fmt: skip
-Blocks = Iterable[tuple[Rows, NDArray[np.float64] | None]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

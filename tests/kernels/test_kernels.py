@@ -272,3 +272,19 @@ def test_both_kernels_give_the_same_overall_statistics(
     np.testing.assert_allclose(found.count, wanted.count, rtol=1e-12)
     for name, array in wanted.moments.items():
         np.testing.assert_allclose(found.moments[name], array, rtol=1e-9, atol=1e-9)
+
+
+def test_code_is_compiled_even_where_it_can_be_kept_nowhere() -> None:
+    """Installations may be read-only, and their users may have no folder of their own."""
+    program = (
+        "import numba.core.caching as caching\n"
+        "def refuse(self): raise OSError('read-only')\n"
+        "for locator in caching.CacheImpl._locator_classes: locator.ensure_cache_path = refuse\n"
+        "import numpy as np\n"
+        "from dfmr_dask.families.factors import factors\n"
+        "print(factors(np.array([[[4.0]]]))[0].ravel())\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert told.stdout == "[2.]\n", told.stderr
