@@ -14,27 +14,31 @@ from dfmr_dask.families.factors import factors
 from dfmr_dask.families.gaussian import LARGEST, LOG_2PI, Gaussian
 from dfmr_dask.families.gaussian_diagonal import DiagonalGaussian
 from dfmr_dask.kernels import compiled
-from dfmr_dask.kernels.compiled import DIAGONAL, FULL, TIED
+from dfmr_dask.kernels.densities import DIAGONAL, FULL, TIED
 from dfmr_dask.kernels.reference import Blocks
 
 BLOCK_ROWS = 1 << 14  # rows of other dtypes than float32 and float64 are converted so many at once
 TILE_NUMBERS = 1 << 14  # of rows in a tile: 128 KiB in float64
-TILE_STEP, LARGEST_TILE = 16, 192  # rows; a whole number of vectors
+TILE_STEP, LARGEST_TILE = 16, 320  # rows; a whole number of vectors
+FEW_FEATURES = 12  # up to so many, code is made for their number: more do not fit in registers
 FEW_ROWS = 1000  # tell roughly where rows lie, for a frame
 NO_WEIGHTS = np.empty(0)
 EXACT_IN_FLOAT32 = ("?", "b", "B", "h", "H", "e")  # dtypes whose values are all float32 numbers
-SERIES = [1.0 / float(np.prod(np.arange(1.0, i + 1.0))) for i in range(13, 1, -1)]  # 1/13! ... 1/2!
-# 1/log 2, magic, log 2 in two parts, lowest, one, series; bias and place of the exponent of 2^j
-EXPONENTIAL: Mapping[str, tuple[NDArray[Any], NDArray[Any]]] = {
+SERIES = [1.0 / float(np.prod(np.arange(1.0, i + 1.0))) for i in range(12, 1, -1)]  # 1/12! ... 1/2!
+# 1/log 2, magic, log 2 in two parts, lowest, one, series; bias and place of the exponent of 2^j;
+# whether the series' first five terms count, told by a length that the compiler knows
+EXPONENTIAL: Mapping[str, tuple[NDArray[Any], NDArray[Any], tuple[int, ...]]] = {
     "d": (
         np.array([1 / np.log(2.0), 1.5 * 2.0**52, 6.93147180369123816490e-01,
                   1.90821492927058770002e-10, -200.0, 1.0, *SERIES]),
         np.array([1023, 52], np.int64),
+        (1,),
     ),
     "f": (
         np.array([1 / np.log(2.0), 1.5 * 2.0**23, 0.693359375, -2.12194440e-4, -60.0, 1.0,
                   *SERIES], np.float32),
         np.array([127, 23], np.int32),
+        (),
     ),
 }  # fmt: skip
 
@@ -49,9 +53,10 @@ class Prepared:
         What is taken off a row, and what it is multiplied by then.
     model : tuple
         Kind, constants c_k (K,), whiteners W_k / sqrt(2) (K, d, d), (1, d, d) when tied or
-        (K, 1, d) when diagonal, offsets W_k mu_k / sqrt(2) (K, d); in the frame.
+        (K, 1, d) when diagonal, offsets W_k mu_k / sqrt(2) (K, d); in the frame. Last, a tuple
+        as long as there are features, when code is made for that number, or an empty one.
     table : tuple
-        Constants of the exponential, and those of its exponents.
+        See ``EXPONENTIAL``.
     scratch : tuple
         See :func:`scratch_memory`.
     """
@@ -76,7 +81,7 @@ def expected_sums(
 ) -> tuple[Statistics, float]:
     """Return the statistics of the E-step and the log likelihood; see ``dfmr_dask.kernels``."""
     one = _prepared(family, weights, params, work)
-    kind, _, whiteners, offsets = one.model
+    kind, _, whiteners, offsets, _ = one.model
     n_components, d = offsets.shape
     second = (n_components if kind == DIAGONAL else len(whiteners), *whiteners.shape[1:])
     sums = np.zeros(n_components), np.zeros((n_components, d)), np.zeros(second)
@@ -141,7 +146,9 @@ def _prepared(
         offsets = (whiteners @ centered[..., None])[..., 0]
         log_dets = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
     constants = np.log(weights) - log_dets + np.log(frame[1]).sum() - 0.5 * means.shape[1] * LOG_2PI
-    model = (kind, *(np.ascontiguousarray(a, work) for a in (constants, whiteners, offsets)))
+    arrays = (np.ascontiguousarray(a, work) for a in (constants, whiteners, offsets))
+    d = means.shape[1]
+    model = (kind, *arrays, (0,) * d if d <= FEW_FEATURES else ())
     scratch = scratch_memory(kind, len(means), means.shape[1], work)
     return Prepared(frame, model, EXPONENTIAL[work.char], scratch)
 
@@ -149,14 +156,14 @@ def _prepared(
 def scratch_memory(
     kind: int, n_components: int, n_features: int, work: np.dtype[Any]
 ) -> tuple[NDArray[Any], ...]:
-    """Return the arrays that a tile is computed in: z, rz, y, l, top, total, powers, bits, counts.
+    """Return the arrays that a tile is computed in: z, y, l, top, total, powers, bits, counts.
 
     A tile is no power of two: the features of one row would compete for a few places in the cache.
     """
     tile = TILE_STEP * (TILE_NUMBERS // (TILE_STEP * n_features))
     tile = min(LARGEST_TILE, max(TILE_STEP, tile))
-    tile -= TILE_STEP if tile in (64, 128) else 0
-    sizes = (n_features, n_features, n_features if kind == TIED else 4, n_components)
+    tile -= TILE_STEP if tile in (64, 128, 256) else 0
+    sizes = (n_features, max(n_features, 4) if kind == TIED else 4, n_components)
     tables = (np.zeros((size, tile), work) for size in sizes)
     top, total, powers, counts = (np.zeros(tile, work) for _ in range(4))
     return (*tables, top, total, powers, powers.view(EXPONENTIAL[work.char][1].dtype), counts)
