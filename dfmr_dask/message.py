@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, Literal
 
+import numpy as np
+
 from dfmr_dask.errors import InvalidMessage
 from dfmr_dask.mixture import Mixture
 
 SCHEMA = 1
 LARGEST_COUNT = 2**63 - 1  # what a table of partitions can hold
+KINDS: dict[str, Any] = {"status": str, "reason": str, "start": str, "schema": int}
+KINDS |= {"converged": (bool, np.bool_), "mixture": (Mixture, type(None))}
 Status = Literal["fitted", "failed", "empty"]
 
 
@@ -72,6 +76,9 @@ class Message:
     mass: float | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in KINDS.items():
+            if not isinstance(value := getattr(self, name), kind):
+                raise InvalidMessage(f"{name} is {value!r:.40}; wanted another kind of value")
         if self.schema != SCHEMA:
             raise InvalidMessage(f"message schema {self.schema}; this version reads {SCHEMA}")
         if self.status not in ("fitted", "failed", "empty"):
@@ -87,7 +94,7 @@ class Message:
                     f"{name} is {value!r:.40}; wanted a whole number, not negative"
                 )
         for name in ("log_likelihood", "seconds"):
-            if not isinstance(getattr(self, name), Real):
+            if not _is_number(getattr(self, name)):
                 raise InvalidMessage(f"{name} is {getattr(self, name)!r:.40}; wanted a number")
         if self.mass is not None and not _is_positive(self.mass):
             raise InvalidMessage(
@@ -111,5 +118,13 @@ class Message:
 
 
 def _is_positive(value: Any) -> bool:
-    number = isinstance(value, Real) and not isinstance(value, bool)
+    number = _is_number(value) and not isinstance(value, bool)
     return number and 0.0 < float(value) < float("inf")
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value is a real number that fits into a float."""
+    try:
+        return isinstance(value, Real) and float(value) is not None
+    except OverflowError:
+        return False

@@ -50,6 +50,8 @@ class Mixture:
     params: Params
 
     def __post_init__(self) -> None:
+        if not (hasattr(self.family, "validated") and isinstance(self.params, Mapping)):
+            raise InvalidMixture(f"{self.family!r:.40}, {self.params!r:.40}: no family and mapping")
         weights = read_only(self.weights)
         params = self.family.validated(self.params)
         n_components = len(next(iter(params.values())))

@@ -29,6 +29,16 @@ class Stage(IntEnum):
     CORRUPT_SCORES = 13
     CORRUPT_ROUND = 14
     SHORTLIST = 15
+    FRESH_ROWS = 16
+    ALIEN_ROWS = 17
+    PARTITION_SIZES = 18
+    PARTITION_WEIGHTS = 19
+    COLLUDE = 20
+    LABELS = 21
+    REFERENCES = 22
+    YARDSTICK = 23
+    REDUCE = 24
+    CORRUPT_PASS = 25
 
 
 def generator(seed: int, stage: Stage, partition: int = 0) -> np.random.Generator:

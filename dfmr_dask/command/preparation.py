@@ -10,7 +10,6 @@ import zarr
 from dask.utils import format_bytes, parse_bytes
 
 from dfmr_dask.command.schema import GaussianRecipe, LabelsSection, RunConfig, SourceSection
-from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import Source, open_source
 from dfmr_dask.errors import InvalidConfiguration, InvalidSource
 from dfmr_dask.experiments.populations import (
@@ -182,7 +181,7 @@ def fit_settings(config: RunConfig) -> Settings:
     return Settings(
         family=COVARIANCE_TYPES[config.mixture.covariance_type],
         seed=config.run.seed,
-        corruption=Corruption(attack.attack, attack.fraction, attack.stages) if attack else None,
+        corruption=attack.corruption() if attack else None,
         **fitted,
         **config.aggregate.model_dump(),
     )

@@ -19,6 +19,7 @@ from pydantic import (
 
 from dfmr_dask.aggregate.aggregators import AGGREGATORS
 from dfmr_dask.aggregate.filtering import GATES
+from dfmr_dask.aggregate.gates import UNITS
 from dfmr_dask.command.complaints import not_among, unfitting
 from dfmr_dask.corruption import ATTACKS, STAGES, Corruption
 from dfmr_dask.data.choosing import KINDS, Wish
@@ -27,7 +28,7 @@ from dfmr_dask.local.start import STARTS
 from dfmr_dask.run.settings import METHODS, WEIGHTS, WORK_DTYPES
 
 
-def _one_of(names: Iterable[str]) -> PlainValidator:
+def one_of(names: Iterable[str]) -> PlainValidator:
     """Allow the names of a table of the method, and no others."""
     allowed = tuple(names)
 
@@ -42,9 +43,10 @@ def _one_of(names: Iterable[str]) -> PlainValidator:
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # a YAML list
 Features = str | int | Names  # variables, the dimension, or its number
 Seed = Annotated[int, Field(ge=0)]
-Aggregator = Annotated[str, _one_of(AGGREGATORS)]
-Stages = Annotated[tuple[Annotated[str, _one_of(STAGES)], ...], Field(strict=False)]
-Gates = Annotated[tuple[Annotated[str, _one_of(GATES)], ...], Field(strict=False)]
+Aggregator = Annotated[str, one_of(AGGREGATORS)]
+Components = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)]
+Stages = Annotated[tuple[Annotated[str, one_of(STAGES)], ...], Field(strict=False)]
+Gates = Annotated[tuple[Annotated[str, one_of(GATES)], ...], Field(strict=False)]
 
 
 def _bytes(value: int | str) -> int | str:
@@ -67,7 +69,7 @@ class SourceSection(Section):
     path: str
     group: str | None = None
     features: Features | None = None
-    plan: Annotated[str, _one_of(KINDS)] | None = None
+    plan: Annotated[str, one_of(KINDS)] | None = None
     rows_per_partition: PositiveInt | None = None
     n_partitions: PositiveInt | None = None
     storage_options: dict[str, Any] | None = None
@@ -114,30 +116,41 @@ class MixtureSection(Section):
     """The mixture to fit and how; names and meanings are scikit-learn's."""
 
     n_components: PositiveInt
-    covariance_type: Annotated[str, _one_of(COVARIANCE_TYPES)] = "full"
-    init_params: Annotated[str, _one_of(STARTS)] = "overfit"
+    covariance_type: Annotated[str, one_of(COVARIANCE_TYPES)] = "full"
+    init_params: Annotated[str, one_of(STARTS)] = "overfit"
     n_init: PositiveInt = 2
     tol: Annotated[float, Field(ge=0.0)] = 1e-6
     reg_covar: Annotated[float, Field(ge=0.0)] = 1e-6
     max_iter: PositiveInt = 500
     outliers: PositiveFloat | None = None
-    dtype_work: Annotated[str, _one_of(WORK_DTYPES)] = "float64"
+    dtype_work: Annotated[str, one_of(WORK_DTYPES)] = "float64"
 
 
 class CorruptionSection(Section):
     """Which share of the partitions lies, and how: for experiments."""
 
-    attack: Annotated[str, _one_of(["data", *ATTACKS])]
+    attack: Annotated[str, one_of(ATTACKS)]
     fraction: Annotated[float, Field(ge=0.0, lt=1.0)]
     stages: Stages = ()
+    size: PositiveFloat | None = None
+    component: Annotated[int, Field(ge=0)] | Literal["random"] | Components | None = None
+    claimed_rows: PositiveInt | None = None
     replacement: SourceSection | None = None
 
+    def corruption(self) -> Corruption:
+        """Return the attack that the section tells of."""
+        return Corruption(**self.model_dump(exclude={"replacement"}))
+
     @model_validator(mode="after")
-    def _replacement_fits(self) -> CorruptionSection:
-        try:
-            Corruption(self.attack, self.fraction, self.stages)
-        except ValueError as error:
-            raise unfitting("stages", self.stages, f"stages that fit: {error}") from None
+    def _parts_fit(self) -> CorruptionSection:
+        told: dict[str, Any] = {"attack": self.attack, "fraction": self.fraction}
+        parts = {"stages": "stages that fit", "size": "a size that fits"}
+        parts |= {"component": "what fits", "claimed_rows": "rows that can be claimed"}
+        for key, what in parts.items():
+            try:
+                Corruption(**told, **{key: getattr(self, key)})
+            except ValueError as error:
+                raise unfitting(key, getattr(self, key), f"{what}: {error}") from None
         if (self.attack == "data") != (self.replacement is not None):
             wanted = "{path: ...} with attack: data, and with no other attack"
             raise unfitting("replacement", self.replacement, wanted, {"attack": self.attack})
@@ -145,14 +158,19 @@ class CorruptionSection(Section):
 
 
 class AggregateSection(Section):
-    """How messages become a model; the keys are those of ``dfmr aggregate``."""
+    """How messages become a model; most keys are those of ``dfmr aggregate``.
+
+    ``polish`` reads rows again, which aggregating stored messages once more does not.
+    """
 
     aggregator: Aggregator = "dfmr"
-    method: Annotated[str, _one_of(METHODS)] = "blocks"
-    weights: Annotated[str, _one_of(WEIGHTS)] = "shared"
+    method: Annotated[str, one_of(METHODS)] = "blocks"
+    weights: Annotated[str, one_of(WEIGHTS)] = "shared"
     gates: Gates | None = None
     rho: Annotated[float, Field(ge=1.0)] | None = None
+    unit: Annotated[str, one_of(UNITS)] = "partition"
     compare: Annotated[tuple[Aggregator, ...], Field(strict=False)] = ()
+    polish: Annotated[int, Field(ge=0)] = 0
 
 
 class LabelsSection(Section):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dfmr_dask.errors import InvalidMessage
 
 LIMIT = 64 << 20  # bytes, of the file and of all that it inflates to
+HEADER_LIMIT = 1 << 20  # bytes of JSON, which takes up to 25 times as many once it is parsed
 ENTRIES = 32
 HEADER = "header"
 FLOAT = np.dtype("<f8")
@@ -61,6 +62,8 @@ def unpacked(
     if f"{HEADER}.npy" not in entries:
         raise InvalidMessage(f"it has no {HEADER}.npy; found {', '.join(entries) or 'nothing'}")
     text = _array(HEADER, entries.pop(f"{HEADER}.npy"), BYTE).tobytes()
+    if len(text) > HEADER_LIMIT:
+        raise InvalidMessage(f"its header has {len(text)} bytes; up to {HEADER_LIMIT} are read")
     header = parsed_json(text)
     if not isinstance(header, dict):
         raise InvalidMessage("its header is no JSON object")

@@ -24,6 +24,7 @@ from dfmr_dask.mixture import Mixture, described
 
 FilePath = str | os.PathLike[str]
 FORMAT = 1
+LONGEST_REASON = 1000  # characters
 BROKEN = (ValueError, TypeError, KeyError, IndexError, OverflowError, StopIteration)
 FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "partition": int,
@@ -81,7 +82,7 @@ def read_mixture(path: FilePath) -> Mixture:
         header, arrays = _read(path, "mixture", ("mixture", "facts"))
         return _mixture(header["mixture"], arrays)
     except (DfmrError, *BROKEN) as error:
-        raise InvalidMixture(f"{path} is no file of a mixture: {error}") from error
+        raise InvalidMixture(f"{path} is no file of a mixture: {_short(error)}") from error
 
 
 def read_facts(path: FilePath) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def read_facts(path: FilePath) -> dict[str, Any]:
         facts = _read(path, "mixture", ("mixture", "facts"))[0]["facts"]
         return dict(_mapping(facts, "facts"))
     except (DfmrError, *BROKEN) as error:
-        raise InvalidMixture(f"{path} is no file of a mixture: {error}") from error
+        raise InvalidMixture(f"{path} is no file of a mixture: {_short(error)}") from error
 
 
 def write_message(path: FilePath, message: Message) -> None:
@@ -128,7 +129,7 @@ def read_message(path: FilePath) -> Message:
         mixture = None if described is None else _mixture(described, arrays)
         return Message(mixture=mixture, **_fields(header["message"]))
     except (DfmrError, *BROKEN) as error:
-        raise InvalidMessage(f"{path} is no file of a message: {error}") from error
+        raise InvalidMessage(f"{path} is no file of a message: {_short(error)}") from error
 
 
 def _described(mixture: Mixture) -> dict[str, Any]:
@@ -187,6 +188,11 @@ def _fields(about: Any) -> dict[str, Any]:
     return fields
 
 
+def _short(error: Exception) -> str:
+    """Return what is wrong; a file must not be able to fill the reports with what it says."""
+    return f"{error!s:.{LONGEST_REASON}}"
+
+
 def _mapping(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidMessage(f"{name} is {value!r:.80}; wanted a mapping")
@@ -198,7 +204,9 @@ def _bytes_of(path: FilePath, limit: int) -> bytes:
     if not file.is_file():
         raise InvalidMessage("there is no such file")
     with file.open("rb") as stream:
-        data = stream.read(limit + 1)
+        # What is asked for is what memory is taken for; a file may grow while it is read.
+        size = os.fstat(stream.fileno()).st_size
+        data = stream.read(min(size, limit) + 1)
     if len(data) > limit:
         raise InvalidMessage(f"the file is larger than {limit} bytes; refused unread")
     return data
@@ -251,7 +259,7 @@ def read_json(path: FilePath, limit: int = LIMIT) -> Any:
     try:
         return parsed_json(_bytes_of(path, limit))
     except InvalidMessage as error:
-        raise InvalidMessage(f"{path} cannot be read as JSON: {error}") from error
+        raise InvalidMessage(f"{path} cannot be read as JSON: {_short(error)}") from error
 
 
 def plain(value: Any) -> Any:

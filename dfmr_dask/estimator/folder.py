@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ SECTIONS = {
         *("n_components", "covariance_type", "init_params", "n_init"),
         *("tol", "reg_covar", "max_iter", "outliers", "dtype_work"),
     ),
-    "aggregate": ("aggregator", "method", "weights", "gates", "rho"),
+    "aggregate": ("aggregator", "method", "weights", "gates", "rho", "unit", "polish"),
 }
 CUT = ("plan", "rows_per_partition", "n_partitions")
 
@@ -50,9 +51,7 @@ def recorded_run(
     told["source"] |= {name: getattr(parameters, name) for name in CUT}
     told["source"]["sample_weight"] = None if source.weight == GIVEN else source.weight
     if corruption is not None:
-        told["corruption"] = {
-            name: getattr(corruption, name) for name in ("attack", "fraction", "stages")
-        }
+        told["corruption"] = asdict(corruption)
     return recording(Path(folder), told, source)
 
 

@@ -182,6 +182,7 @@ def read_only(array: Any) -> NDArray[np.float64]:
         ) from error
     if given.dtype.kind not in "biuf":
         raise InvalidMixture(f"weights and parameters must be real numbers, not {given.dtype}")
-    copy = np.array(given, dtype=np.float64, order="C")
+    with np.errstate(over="ignore"):  # what is too large for a double becomes infinite
+        copy = np.array(given, dtype=np.float64, order="C")
     copy.flags.writeable = False
     return copy

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dfmr_dask.corruption import byzantine_partitions
+from dfmr_dask.corruption import Corruption, Forged, byzantine_partitions
 from dfmr_dask.data.source import Source
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
@@ -14,7 +14,7 @@ from dfmr_dask.run import partition
 from dfmr_dask.run.events import Emit, Event
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.settings import Settings
-from dfmr_dask.run.tasks import Failure, Tasks
+from dfmr_dask.run.tasks import Failure, Tasks, described
 
 Accept = Callable[[int, Any], Any]
 
@@ -34,6 +34,10 @@ class Context:
     emit: Emit
     ledger: Ledger | None = None
     replacement: Source | None = None
+
+    def __post_init__(self) -> None:
+        if self.settings.corruption is not None:
+            self.settings.corruption.check_order(self.settings.n_components)
 
     @property
     def byzantine(self) -> tuple[int, ...]:
@@ -60,19 +64,20 @@ class Context:
             dtype_work=chosen.dtype_work,
         )
 
-    def fits_run(self, mixture: Mixture) -> bool:
-        """Tell whether a mixture is of the family, order and features of this run."""
+    def fits_run(self, mixture: Any) -> bool:
+        """Tell whether something is a mixture of the family, order and features of this run."""
         asked = self.settings
         return (
-            mixture.family == asked.family
+            isinstance(mixture, Mixture)
+            and mixture.family == asked.family
             and mixture.n_components == asked.n_components
             and mixture.n_features == self.source.n_features
         )
 
-    def attack(self, stage: str) -> str | None:
-        """Name of the attack that strikes at a stage, if any."""
+    def attack(self, stage: str) -> Corruption | None:
+        """Return the attack that strikes at a stage, if any."""
         corruption = self.settings.corruption
-        return corruption.attack if corruption and stage in corruption.stages else None
+        return corruption if corruption and corruption.strikes(stage) else None
 
     def rows_of(self, i: int, byzantine: frozenset[int]) -> tuple[Source, int]:
         """Return source and partition that i takes its rows from: another one under attack."""
@@ -96,13 +101,23 @@ class Context:
         failed = 0
         self.emit(Event(stage, 0, len(handles)))
         for i, came in self.tasks.results(handles):
-            value = accept(i, came)
+            value = accept(i, opened(came))
             failed += is_failed(value)
             out[i] = value
             if self.ledger is not None and isinstance(value, Message):
                 self.ledger.record_message(value)
             self.emit(Event(stage, len(out), len(handles), failed))
         return dict(sorted(out.items()))
+
+
+def opened(came: Any) -> Any:
+    """Rebuild what was forged, as a wire would have done: within one process nothing has."""
+    if not isinstance(came, Forged):
+        return came
+    try:
+        return came.opened()
+    except Exception as error:  # what cannot be rebuilt is no result
+        return Failure(described(error))
 
 
 def is_failed(value: Any) -> bool:

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfmr_dask.corruption import corrupted, corrupted_scores
+from dfmr_dask.corruption import (
+    Corruption,
+    corrupted,
+    corrupted_message,
+    corrupted_scores,
+)
 from dfmr_dask.errors import DegenerateRows
 from dfmr_dask.families.base import Family, Rows
 from dfmr_dask.local import em, start
@@ -107,7 +113,10 @@ def seen(drawn: Drawn | Failure) -> int | Failure:
 
 
 def propose(
-    partition: int, drawn: Drawn | Failure, settings: LocalSettings, attack: str | None = None
+    partition: int,
+    drawn: Drawn | Failure,
+    settings: LocalSettings,
+    attack: Corruption | None = None,
 ) -> Mixture | Failure:
     """Return the partition's pilot."""
     if isinstance(drawn, Failure):
@@ -127,7 +136,15 @@ def propose(
         return Failure(_told(error))
     if attack is None:
         return pilot
-    return corrupted(pilot, attack, generator(settings.seed, Stage.CORRUPT_PROPOSAL, partition))
+    lie: Any = corrupted(
+        pilot,
+        attack,
+        generator(settings.seed, Stage.CORRUPT_PROPOSAL, partition),
+        rows=len(drawn.sample.fit),
+        shared=generator(settings.seed, Stage.COLLUDE),
+        turn=partition,
+    )
+    return lie  # type: ignore[no-any-return]  # liars send what they like
 
 
 def score(
@@ -135,7 +152,7 @@ def score(
     drawn: Drawn | Failure,
     candidates: Sequence[Mixture],
     settings: LocalSettings,
-    attack: str | None = None,
+    attack: Corruption | None = None,
 ) -> Scores | Failure:
     """Score candidates on the partition's sample B."""
     if isinstance(drawn, Failure):
@@ -145,7 +162,7 @@ def score(
     values = start.score(drawn.sample, candidates)
     if attack is not None:
         rng = generator(settings.seed, Stage.CORRUPT_SCORES, partition)
-        values = corrupted_scores(values, rng)
+        values = corrupted_scores(values, rng, attack.attack)
     to_fit, to_score = len(drawn.sample.fit), len(drawn.sample.score)
     return Scores(values, to_fit, to_score, drawn.rows, drawn.mass, drawn.read)
 
@@ -158,7 +175,7 @@ def fit(
     drawn: Drawn | Failure | None,
     total_rows: int | None,
     settings: LocalSettings,
-    attack: str | None = None,
+    attack: Corruption | None = None,
 ) -> Message:
     """Fit a partition in full and return its message.
 
@@ -175,7 +192,7 @@ def fit(
     total_rows : int or None
         N of the penalty N^(-1/2), the total weight; None takes the partition's own.
     settings : LocalSettings
-    attack : str or None
+    attack : Corruption or None
         What a Byzantine partition says in place of its estimate.
     """
     began = time.perf_counter()
@@ -212,15 +229,10 @@ def fit(
         seconds=time.perf_counter() - began,
         mass=mass,
     )
-    return message if attack is None else corrupted_message(message, attack, settings.seed)
-
-
-def corrupted_message(message: Message, attack: str, seed: int) -> Message:
-    """Return a Byzantine partition's message: its estimate replaced, the rest as it was."""
-    if message.mixture is None:
+    if attack is None:
         return message
-    rng = generator(seed, Stage.CORRUPT_MESSAGE, message.partition)
-    return replace(message, mixture=corrupted(message.mixture, attack, rng))
+    lie: Any = corrupted_message(message, attack, settings.seed, known=common)
+    return lie  # type: ignore[no-any-return]  # liars send what they like
 
 
 def log_likelihoods(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfmr_dask.aggregate.rounds import gated_match
-from dfmr_dask.corruption import corrupted
+from dfmr_dask.corruption import Corruption, corrupted
 from dfmr_dask.errors import DegenerateRows
 from dfmr_dask.local.iterations import iterated
 from dfmr_dask.mixture import Mixture
@@ -47,7 +47,7 @@ def improve(
     together: int,
     iterations: int,
     settings: LocalSettings,
-    attack: str | None = None,
+    attack: str | Corruption | None = None,
 ) -> Improved | Failure:
     """Make some EM iterations from each candidate on the partition's sample A.
 
@@ -63,7 +63,7 @@ def improve(
         in full in each of m partitions, it would widen tight components m times as much.
     iterations : int
     settings : LocalSettings
-    attack : str or None
+    attack : str, Corruption or None
         What a Byzantine partition says in place of each result.
     """
     if isinstance(drawn, Failure):
@@ -79,10 +79,16 @@ def improve(
         )
     except DegenerateRows as error:  # a bad partition is data
         return Failure(str(error))
-    if attack is not None:
-        rng = generator(settings.seed, Stage.CORRUPT_ROUND, partition)
-        made = [None if one is None else corrupted(one, attack, rng) for one in made]
-    return Improved(tuple(made), len(drawn.sample.fit))
+    rows = len(drawn.sample.fit)
+    if attack is None:
+        return Improved(tuple(made), rows)
+    rng = generator(settings.seed, Stage.CORRUPT_ROUND, partition)
+    shared = generator(settings.seed, Stage.COLLUDE)
+    lies: list[Any] = [
+        one and corrupted(one, attack, rng, known=known, rows=rows, shared=shared, turn=partition)
+        for one, known in zip(made, candidates, strict=True)
+    ]
+    return Improved(tuple(lies), Corruption.of(attack).claimed_rows or rows)
 
 
 def gated_round(
