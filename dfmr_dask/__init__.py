@@ -9,17 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dfmr_dask.aggregate.reduction import reduce_mixture
     from dfmr_dask.data.files import read_mixture
     from dfmr_dask.data.source import open_source
     from dfmr_dask.estimator import GaussianMixture
 
 __version__ = "0.1.0"
-__all__ = ["GaussianMixture", "__version__", "open_source", "read_mixture"]
+__all__ = ["GaussianMixture", "__version__", "open_source", "read_mixture", "reduce_mixture"]
 
 _HOMES = {
     "GaussianMixture": "dfmr_dask.estimator",
     "open_source": "dfmr_dask.data.source",
     "read_mixture": "dfmr_dask.data.files",
+    "reduce_mixture": "dfmr_dask.aggregate.reduction",
 }
 
 

@@ -53,3 +53,17 @@ def test_starts_are_compared(tmp_path: Path) -> None:
     text = json.dumps(found)
     assert "d2" in text
     assert "ours" in text
+
+
+def test_the_aggregation_is_timed_beside_loops_over_pairs(tmp_path: Path) -> None:
+    found = printed(
+        "aggregation.py", tmp_path, "--cases", "A", "--pairs", "2", "--repeats", "1",
+        "--sizes", "150",
+    )  # fmt: skip
+    assert found["A"]["loops"]["scaled to pairs"] == 4950
+    assert found["A"]["loops"]["measured on pairs"] == 2
+    assert set(found["A"]["times faster"]) == {"everything", "all pairs"}
+    (size,) = found["sizes"]
+    assert size["wild ones kept"] == 0
+    assert size["kept"] > 75
+    assert size["peak MB"] >= size["peak MB before"]

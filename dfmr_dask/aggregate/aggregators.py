@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.alignment import aligned
 from dfmr_dask.aggregate.center import coat
-from dfmr_dask.aggregate.distances import ctd
+from dfmr_dask.aggregate.certificate import doubts
+from dfmr_dask.aggregate.component_filter import merge_components
 from dfmr_dask.aggregate.estimates import Estimates, collect
-from dfmr_dask.aggregate.filtering import (
-    PAPER_RHO,
-    Filtered,
-    Rule,
-    filtered,
-)
+from dfmr_dask.aggregate.explanations import deviations
+from dfmr_dask.aggregate.filtering import filtered
+from dfmr_dask.aggregate.gates import PAPER_RHO, Filtered, Rule, rough_center
 from dfmr_dask.aggregate.reduction import reduce_aligned
 from dfmr_dask.aggregate.verdict import Merged, Verdict, verdict_on
 from dfmr_dask.errors import TooFewMessages
@@ -26,8 +24,9 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 
 TRIMMED_SHARE = 0.5
-STUDENTIZED = ("means", "covariances", "weights")  # gates whose distances are standard errors
-UNLIKE = 10.0  # honest partitions were seen to lie up to 3 apart, where components overlap
+LARGEST_NUMBER = 10_000_000  # of a partition: the table of partitions has a row for each number
+Mask = NDArray[np.bool_]
+Aggregator = Callable[[Estimates, Rule, Mask, Mask], Merged]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +51,7 @@ def rule_named(
     weights: str = "shared",
     gates: tuple[str, ...] | None = None,
     rho: float | None = None,
+    without: tuple[str, ...] = (),
 ) -> Rule:
     """Return the rule for the settings that users give.
 
@@ -64,16 +64,18 @@ def rule_named(
         Other gates than the method's own.
     rho : float, optional
         1.35 in ``paper``; elsewhere the cut is found without it.
+    without : tuple of {"copies", "groups", "spread"}
+        Parts of ``blocks`` to leave out, for comparisons.
     """
     if method == "paper":
         return Rule(gates or ("l2",), weights, PAPER_RHO if rho is None else rho, paper=True)
-    return Rule(gates or ("blocks",), weights, rho)
+    return Rule(gates or ("blocks",), weights, rho, without=without)
 
 
 def aggregate(
     messages: Sequence[Message],
     *,
-    aggregator: str = "dfmr",
+    aggregator: str | Aggregator = "dfmr",
     rule: Rule | None = None,
     planned_rows: Mapping[int, int] | None = None,
     byzantine: Collection[int] = (),
@@ -86,8 +88,8 @@ def aggregate(
     ----------
     messages : sequence of Message
         One a partition, numbered from 0.
-    aggregator : str
-        A name in :data:`AGGREGATORS`.
+    aggregator : str or callable
+        A name in :data:`AGGREGATORS`, or a function with the signature of those there.
     rule : Rule
         How ``dfmr`` filters.
     planned_rows : mapping of partition to rows, optional
@@ -102,7 +104,8 @@ def aggregate(
     TooFewMessages
         When half or more of the non-empty partitions gave nothing usable.
     ValueError
-        When a partition that is forced in or out has no usable estimate.
+        When a partition that is forced in or out has no usable estimate, or the numbers of the
+        partitions are no numbers of a plan.
 
     Examples
     --------
@@ -114,35 +117,38 @@ def aggregate(
     ...     one = {"means": [[mean]], "variances": [[1.0]]}
     ...     return Message(i, "fitted", 100, mixture=Mixture(DiagonalGaussian(), [1.0], one))
     >>> honest = [said(i, 0.01 * i) for i in range(11)]
-    >>> aggregate([*honest, said(11, 50.0)]).verdict.dropped
-    {11: 'means 353 > 1.12'}
+    >>> aggregate([*honest, said(11, 50.0)]).verdict.dropped[11]
+    'means 478 > 3.61 (mean of component 0 along feature 0 +499 standard errors)'
     """
+    _check_numbers(messages)
     usable, failed = collect(messages, planned_rows)
     _check_forced(usable, keep, drop)
     empty = tuple(m.partition for m in messages if m.status == "empty")
     out = np.isin(usable.ids, list(drop))
     reasons = {int(i): "forced out" for i in usable.ids[out]}
     estimates = usable.subset(~out)
-    merged = AGGREGATORS[aggregator](
+    merge = AGGREGATORS[aggregator] if isinstance(aggregator, str) else aggregator
+    merged = merge(
         estimates,
         rule or Rule(),
         np.isin(estimates.ids, list(byzantine)),
         np.isin(estimates.ids, list(keep)),
     )
     n_partitions = 1 + max(m.partition for m in messages)
-    verdict = verdict_on(estimates, merged, n_partitions, reasons, failed, empty)
-    return Aggregation(merged.mixture.canonical(), verdict, estimates.mixture(merged.center))
-
-
-Mask = NDArray[np.bool_]
+    mixture = merged.mixture.canonical()
+    found = deviations(estimates, mixture)
+    verdict = verdict_on(estimates, merged, found, n_partitions, reasons, failed, empty)
+    return Aggregation(mixture, verdict, estimates.mixture(merged.center))
 
 
 def dfmr(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
     """Distance filtered mixture reduction: filter, then merge the trusted ones."""
     if len(estimates) < 3:
-        doubt = f"no outlier can be told among {len(estimates)} usable partitions"
+        nobody = f"no outlier can be told among {len(estimates)} usable partitions"
         one = vanilla(estimates, rule, byzantine, forced_in)
-        return Merged(one.mixture, one.kept, one.center, doubts=(doubt,))
+        return Merged(one.mixture, one.kept, one.center, doubts=(nobody,))
+    if rule.unit == "component":
+        return merge_components(estimates, rule, forced_in)
     result = filtered(estimates, rule)
     kept = result.kept() | forced_in
     if not kept.any():
@@ -150,13 +156,13 @@ def dfmr(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> 
     mass, thin = trusted_mass(result, kept)
     start = take(result.estimates.params, result.center) if rule.paper else None
     mixture = reduce_aligned(result.estimates.subset(kept), mass, start=start).mixture
-    doubts = (*result.doubts, *_doubts(result, rule, forced_in, thin))
-    return Merged(mixture, kept, result.center, result.gates, doubts)
+    said = tuple(doubts(result, rule, kept, forced_in, thin))
+    return Merged(mixture, kept, result.center, result.gates, said, result.reasons)
 
 
 def vanilla(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
     """Mixture reduction over everybody."""
-    center = coat(ctd(estimates)).center
+    center = rough_center(estimates)
     near = aligned(estimates, estimates.mixture(center))
     mixture = reduce_aligned(near, _mass(near)).mixture
     return Merged(mixture, np.ones(len(near), dtype=bool), center)
@@ -173,13 +179,13 @@ def oracle(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -
 
 def coat_alone(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
     """Return the center of attention and nothing else."""
-    center = coat(ctd(estimates)).center
+    center = rough_center(estimates)
     return Merged(estimates.mixture(center), np.arange(len(estimates)) == center, center)
 
 
 def trim(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
     """Partial reduction: half of the component mass is left out (del Barrio et al., 2019)."""
-    center = coat(ctd(estimates)).center
+    center = rough_center(estimates)
     near = aligned(estimates, estimates.mixture(center))
     start = take(near.params, center)
     flat_mass = _mass(near)
@@ -187,7 +193,7 @@ def trim(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> 
     return Merged(mixture, np.ones(len(near), dtype=bool), center)
 
 
-AGGREGATORS: Mapping[str, Callable[[Estimates, Rule, Mask, Mask], Merged]] = {
+AGGREGATORS: Mapping[str, Aggregator] = {
     "dfmr": dfmr,
     "vanilla": vanilla,
     "oracle": oracle,
@@ -220,6 +226,15 @@ def _medoid(estimates: Estimates, k: int) -> int:
     return coat(divergence + divergence.T).center
 
 
+def _check_numbers(messages: Sequence[Message]) -> None:
+    numbers = [message.partition for message in messages]
+    if len(set(numbers)) < len(numbers):
+        twice = sorted({i for i in numbers if numbers.count(i) > 1})[:8]
+        raise ValueError(f"more than one message came from each of the partitions {twice}")
+    if numbers and max(numbers) > LARGEST_NUMBER:
+        raise ValueError(f"a partition's number is {max(numbers)}; up to {LARGEST_NUMBER} can be")
+
+
 def _check_forced(estimates: Estimates, keep: Collection[int], drop: Collection[int]) -> None:
     known = {int(i) for i in estimates.ids}
     unknown = sorted((set(keep) | set(drop)) - known)
@@ -235,41 +250,3 @@ def _check_forced(estimates: Estimates, keep: Collection[int], drop: Collection[
 
 def _mass(estimates: Estimates) -> NDArray[np.float64]:
     return np.asarray(estimates.weights * (estimates.rows / estimates.rows.sum())[:, None])
-
-
-def _doubts(result: Filtered, rule: Rule, forced_in: Mask, thin: Sequence[int]) -> Iterator[str]:
-    """Say what speaks against trusting what was kept."""
-    estimates, passed = result.estimates, result.kept()
-    if passed.sum() <= len(estimates) // 2:
-        yield _too_few_kept(result)
-    for gate in result.gates:
-        if not rule.paper and gate.name in STUDENTIZED and gate.radius > UNLIKE:
-            yield (
-                f"half of the partitions lie {gate.radius:.0f} standard errors or more from the "
-                f"center in their {gate.name}: they may be no samples of one population"
-            )
-    if (against := forced_in & ~passed).any():
-        yield f"partitions {estimates.ids[against].tolist()} fail the filter and were forced in"
-    if thin:
-        yield f"components of fewer than 20 rows in every kept partition: {thin}"
-    if len(same := duplicates(estimates)):
-        yield f"partitions {same} sent estimates that are equal to the last bit: copies?"
-
-
-def duplicates(estimates: Estimates) -> list[int]:
-    """Return the partitions whose estimate, relabelled or not, somebody else has sent too."""
-    sent: dict[bytes, list[int]] = {}
-    for i, number in enumerate(estimates.ids):
-        arrays = (estimates.weights[i], *take(estimates.params, i).values())
-        said = b"".join(np.sort(array, axis=None).tobytes() for array in arrays)
-        sent.setdefault(said, []).append(int(number))
-    return sorted(i for ids in sent.values() if len(ids) > 1 for i in ids)
-
-
-def _too_few_kept(result: Filtered) -> str:
-    strictest = min(result.gates, key=lambda gate: int(gate.passed().sum()))
-    kept, m = int(result.kept().sum()), len(result.estimates)
-    return (
-        f"only {kept} of {m} usable partitions pass (more than half should); "
-        f"the strictest gate is {strictest.name!r}"
-    )

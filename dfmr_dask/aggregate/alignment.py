@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from dfmr_dask.aggregate.blockwise import runs, size_of
 from dfmr_dask.aggregate.estimates import Estimates
+from dfmr_dask.aggregate.pairs import divergences, prepared
 from dfmr_dask.families.base import flatten
 from dfmr_dask.mixture import Mixture
 
@@ -23,14 +25,16 @@ def orders(estimates: Estimates, reference: Mixture) -> NDArray[np.intp]:
 
     Hungarian matching on the saturated, symmetrised KL divergence.
     """
-    family, m = estimates.family, len(estimates)
-    order = reference.n_components
-    flat = flatten(estimates.params)
-    there = family.kl(flat, reference.params)
-    back = family.kl(reference.params, flat).T
-    cost = saturated_cost(0.5 * (there + back), reference.n_features)
-    cost = cost.reshape(m, order, order)
-    return np.stack([linear_sum_assignment(one.T)[1] for one in cost]).astype(np.intp)
+    family, order = estimates.family, reference.n_components
+    there = prepared(family, reference.params)
+    out = np.empty((len(estimates), order), dtype=np.intp)
+    for first, some in runs(estimates, size_of(estimates) + 4 * order * order):
+        here = prepared(family, flatten(some.params))
+        both = divergences(here, there) + divergences(there, here).T
+        cost = saturated_cost(0.5 * both, reference.n_features).reshape(len(some), order, order)
+        for i, one in enumerate(cost):
+            out[first + i] = linear_sum_assignment(one.T)[1]
+    return out
 
 
 def aligned(estimates: Estimates, reference: Mixture) -> Estimates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,13 +87,17 @@ def collect(
     TooFewMessages
         When half or more of the partitions that are not empty gave nothing usable.
     """
-    failed = {m.partition: m.reason for m in messages if m.status == "failed"}
+    failed = {
+        m.partition: m.reason or "it gave no reason" for m in messages if m.status == "failed"
+    }
     fitted = [m for m in messages if m.mixture is not None]
     kinds = [_kind(m.mixture) for m in fitted if m.mixture is not None]
-    usual = max(kinds, key=kinds.count) if kinds else None
+    usual = Counter(kinds).most_common(1)[0][0] if kinds else None
     good = []
     for message, kind in zip(fitted, kinds, strict=True):
-        if kind == usual and message.rows > 0:
+        if planned_rows is not None and message.partition not in planned_rows:
+            failed[message.partition] = "it is no partition of the plan"
+        elif kind == usual and message.rows > 0:
             good.append(message)
         else:
             failed[message.partition] = f"its estimate is of another kind than the others: {kind}"

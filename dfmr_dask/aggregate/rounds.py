@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dfmr_dask.aggregate.center import LEVEL, attention, inside, wilson_hilferty_cut
 from dfmr_dask.aggregate.distances import ctd, fisher, per_row
 from dfmr_dask.aggregate.estimates import Estimates, trusted_rows
 from dfmr_dask.aggregate.reduction import barycenters
-from dfmr_dask.aggregate.vote import crowd
 from dfmr_dask.errors import InvalidMixture
 from dfmr_dask.families.base import stack
 from dfmr_dask.mixture import Mixture
@@ -92,7 +92,7 @@ def distinct(
 
 
 def gated_match(
-    candidate: Mixture, answers: Sequence[Mixture | None], rows: Sequence[int]
+    candidate: Mixture, answers: Sequence[Mixture | None], rows: Sequence[float]
 ) -> Mixture | None:
     """Merge what partitions made of a candidate, without those that are not like the majority.
 
@@ -106,7 +106,7 @@ def gated_match(
         Where all of them left from.
     answers : sequence of (Mixture or None)
         One a partition; None where a partition got nowhere from this candidate.
-    rows : sequence of int
+    rows : sequence of float
         Rows of each partition's sample, as it claims.
 
     Returns
@@ -118,27 +118,50 @@ def gated_match(
     ----------
     METHOD 11, step 6; the filter is that of Zhang, Tan & Chen (arXiv 2407.13980), section 3.
     """
-    arrived = [(one, n) for one, n in zip(answers, rows, strict=True) if one is not None]
+    found = matched(candidate, answers, rows)
+    return None if found is None else found[0]
+
+
+def matched(
+    candidate: Mixture, answers: Sequence[Mixture | None], rows: Sequence[float]
+) -> tuple[Mixture, NDArray[np.bool_]] | None:
+    """Merge as :func:`gated_match` does, and say whose answers took part: a mask of shape (m,).
+
+    Beyond 2000 answers the center is found by random references, so that no matrix of all pairs
+    is ever held (METHOD 4).
+    """
+    arrived = [i for i, one in enumerate(answers) if one is not None]
     if 2 * len(arrived) <= len(answers):
         return None
-    mixtures, counts = zip(*arrived, strict=True)
-    estimates = _stacked(mixtures, trusted_rows(counts))
+    mixtures = [one for one in answers if one is not None]
+    estimates = _stacked(mixtures, trusted_rows([rows[i] for i in arrived]))
     try:
-        kept = estimates.subset(crowd(_fisher_distances(estimates, candidate)))
+        heard = _like_the_majority(estimates, candidate)
+        kept = estimates.subset(heard)
         share = (kept.rows / kept.rows.sum())[:, None] * kept.weights
         params = barycenters(kept.family, share, kept.params)
-        return Mixture(kept.family, share.sum(axis=0), params)
+        mixture = Mixture(kept.family, share.sum(axis=0), params)
     except (InvalidMixture, np.linalg.LinAlgError):
         return None
+    mask = np.zeros(len(answers), dtype=bool)
+    mask[np.array(arrived)[heard]] = True
+    return mixture, mask
 
 
-def _fisher_distances(estimates: Estimates, candidate: Mixture) -> NDArray[np.float64]:
-    """Distances (m, m) that small samples may have more of; infinite where they overflow."""
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        distances = per_row(fisher(estimates, candidate), estimates.rows)
-    distances = np.where(np.isnan(distances), np.inf, distances)
-    np.fill_diagonal(distances, 0.0)
-    return distances
+def _like_the_majority(estimates: Estimates, candidate: Mixture) -> NDArray[np.bool_]:
+    """Tell who lies around the center of attention, in Fisher coordinates around a candidate."""
+    m = len(estimates)
+
+    def columns(to: NDArray[np.intp] | None) -> NDArray[np.float64]:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            distances = per_row(fisher(estimates, candidate, to), estimates.rows, to)
+        distances = np.where(np.isnan(distances), np.inf, distances)
+        there = np.arange(m) if to is None else to
+        distances[there, np.arange(len(there))] = 0.0
+        return distances
+
+    ball, to_center = attention(columns, m)
+    return inside(to_center, wilson_hilferty_cut(to_center, ball, LEVEL / m))
 
 
 def _stacked(mixtures: Sequence[Mixture], rows: NDArray[np.float64]) -> Estimates:

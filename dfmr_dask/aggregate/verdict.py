@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.estimates import Estimates
-from dfmr_dask.aggregate.filtering import FEWEST_PARTITIONS, Gate
+from dfmr_dask.aggregate.explanations import Deviations, largest
+from dfmr_dask.aggregate.gates import FEWEST_PARTITIONS, Gate
 from dfmr_dask.mixture import Mixture
 
 
@@ -31,9 +32,16 @@ class Verdict:
     gates : tuple of Gate
         One distance a partition of the plan, NaN where there is no usable estimate.
     certified : bool
-        Enough partitions, and more than half of them kept.
+        Partitions were filtered, and there is no doubt.
     doubts : tuple of str
         What speaks against trusting the result.
+    deviations : mapping of parameters to ndarrays of shape (partitions, K, d)
+        How far each estimate's parameters lie from the aggregate's, in standard errors, in the
+        order of the aggregate's components; (partitions, K, 1) for weights, NaN without a usable
+        estimate. See :func:`dfmr_dask.aggregate.explanations.deviations`.
+    components_kept : mask of shape (partitions, K), or None
+        Which components of each were merged, in the order of the aggregate's, where they were
+        judged one by one; a partition is kept when one of them was.
     """
 
     kept: tuple[int, ...]
@@ -44,6 +52,12 @@ class Verdict:
     gates: tuple[Gate, ...] = ()
     certified: bool = False
     doubts: tuple[str, ...] = ()
+    deviations: Deviations = field(default_factory=dict)
+    components_kept: NDArray[np.bool_] | None = None
+
+    def doubted(self, doubt: str) -> Verdict:
+        """Return the verdict with one more doubt: not certified."""
+        return replace(self, certified=False, doubts=(*self.doubts, doubt))
 
     def __str__(self) -> str:
         """Say it in a few lines."""
@@ -65,11 +79,14 @@ class Merged:
     center: int
     gates: tuple[Gate, ...] = ()
     doubts: tuple[str, ...] = ()
+    reasons: Mapping[int, str] = field(default_factory=dict)  # by position, beside the gates'
+    components: NDArray[np.bool_] | None = None  # (m, K), where they were judged one by one
 
 
 def verdict_on(
     estimates: Estimates,
     merged: Merged,
+    found: Deviations,
     n_partitions: int,
     reasons: dict[int, str],
     failed: dict[int, str],
@@ -77,14 +94,13 @@ def verdict_on(
 ) -> Verdict:
     """Say of every partition what became of it."""
     gates = tuple(_spread(gate, estimates, n_partitions) for gate in merged.gates)
-    out = estimates.ids[~merged.kept]
-    dropped = reasons | {int(i): _reason(gates, int(i)) for i in out}
-    doubts = list(merged.doubts)
+    out = np.flatnonzero(~merged.kept)
+    dropped = reasons | {
+        int(estimates.ids[i]): _reason(merged, int(i), [str(one) for one in largest(found, int(i))])
+        for i in out
+    }
     m = len(estimates)
-    if 3 <= m < FEWEST_PARTITIONS:
-        doubts.append(f"{m} usable partitions are too few to tell an outlier reliably")
     majority = 2 * int(merged.kept.sum()) > m >= FEWEST_PARTITIONS
-    certified = bool(gates) and majority and not merged.doubts  # who filters nobody certifies none
     return Verdict(
         tuple(int(i) for i in estimates.ids[merged.kept]),
         dict(sorted(dropped.items())),
@@ -92,22 +108,43 @@ def verdict_on(
         empty,
         int(estimates.ids[merged.center]),
         gates,
-        certified,
-        tuple(doubts),
+        bool(gates) and majority and not merged.doubts,  # who filters nobody certifies none
+        merged.doubts,
+        {name: _placed(values, estimates, n_partitions) for name, values in found.items()},
+        _components_kept(merged, estimates, n_partitions),
     )
+
+
+def _components_kept(
+    merged: Merged, estimates: Estimates, n_partitions: int
+) -> NDArray[np.bool_] | None:
+    if merged.components is None:
+        return None
+    out = np.zeros((n_partitions, merged.components.shape[1]), dtype=bool)
+    out[estimates.ids] = merged.components
+    return out
+
+
+def _placed(
+    values: NDArray[np.float64], estimates: Estimates, n_partitions: int
+) -> NDArray[np.float64]:
+    """Give every partition of the plan its place; NaN without a usable estimate."""
+    out = np.full((n_partitions, *values.shape[1:]), np.nan)
+    out[estimates.ids] = values
+    return out
 
 
 def _spread(gate: Gate, estimates: Estimates, n_partitions: int) -> Gate:
     """Give every partition of the plan its place in a gate's distances."""
-    distances = np.full(n_partitions, np.nan)
-    distances[estimates.ids] = gate.distances
-    return Gate(gate.name, distances, gate.cutoff, gate.radius)
+    return replace(gate, distances=_placed(gate.distances, estimates, n_partitions))
 
 
-def _reason(gates: tuple[Gate, ...], partition: int) -> str:
+def _reason(merged: Merged, i: int, notable: list[str]) -> str:
+    """Say which gates somebody failed, or why else it is out, and what deviates most."""
     crossed = [
-        f"{gate.name} {gate.distances[partition]:.3g} > {gate.cutoff:.3g}"
-        for gate in gates
-        if not gate.passed()[partition]
+        f"{gate.name} {gate.distances[i]:.3g} > {gate.cutoff:.3g}"
+        for gate in merged.gates
+        if not gate.passed()[i]
     ]
-    return ", ".join(crossed) or "left out by the aggregator"
+    told = ", ".join(crossed) or merged.reasons.get(i, "left out by the aggregator")
+    return f"{told} ({'; '.join(notable)})" if notable and crossed else told

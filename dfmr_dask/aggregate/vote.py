@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from dfmr_dask.aggregate.center import LEVEL, coat, inside, wilson_hilferty_cut
+from dfmr_dask.aggregate.center import LEVEL, attention, coat, inside, wilson_hilferty_cut
 
 LOWEST = -1e100  # a score that stands for minus infinity
 
@@ -76,6 +76,33 @@ def crowd(distances: NDArray[np.float64]) -> NDArray[np.bool_]:
     ball = coat(distances)
     to_center = distances[ball.center]
     return inside(to_center, wilson_hilferty_cut(to_center, ball, LEVEL / len(distances)))
+
+
+def crowd_median(values: NDArray[np.float64]) -> float:
+    """Return the median of those numbers that are like the majority's.
+
+    The cut is that of :func:`crowd`, on differences; what praises or damns beyond it is not heard.
+
+    Parameters
+    ----------
+    values : ndarray of shape (m,)
+        Not NaN; m > 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dfmr_dask.aggregate.vote import crowd_median
+    >>> crowd_median(np.array([-0.3, -0.2, -0.1, 0.0, 0.1, 99.0, 99.0, 99.0]))
+    -0.1
+    """
+    finite = countable(values)
+
+    def columns(to: NDArray[np.intp] | None) -> NDArray[np.float64]:
+        return np.asarray(np.abs(finite[:, None] - (finite if to is None else finite[to])))
+
+    ball, far = attention(columns, len(finite))
+    cut = wilson_hilferty_cut(far, ball, LEVEL / len(finite))
+    return float(np.median(finite[inside(far, cut)]))
 
 
 def vote(scores: NDArray[np.float64], electors: NDArray[np.bool_] | None = None) -> Vote:

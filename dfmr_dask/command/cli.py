@@ -125,6 +125,23 @@ def run(config: Path, overrides: tuple[str, ...], overwrite: bool, as_json: bool
 @commands.command()
 @config_argument
 @overrides_option
+@click.option("--overwrite", is_flag=True, help="Begin anew, in place of going on.")
+@json_option
+def compare(config: Path, overrides: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
+    """Compare aggregators under the attacks of CONFIG; called again, go on where it stopped."""
+    from dfmr_dask.command import comparing  # noqa: PLC0415
+    from dfmr_dask.data.files import plain  # noqa: PLC0415
+    from dfmr_dask.show.progress import progress  # noqa: PLC0415
+
+    settings = comparing.read_comparison(config, overrides)
+    with progress() as emit:
+        found = comparing.run(settings, overwrite=overwrite, emit=emit, say=_aside)
+    click.echo(json.dumps(plain(found)) if as_json else comparing.text_of(found))
+
+
+@commands.command()
+@config_argument
+@overrides_option
 @json_option
 def plan(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show what CONFIG would read, and the memory it takes; nothing is computed."""
@@ -169,6 +186,7 @@ def simulate(config: Path, overrides: tuple[str, ...]) -> None:
     help="Cut at so many radii of the ball that holds more than half, in place of a cut-off by "
     "the spread of the distances. The paper uses 1.35 to 3.",
 )
+@click.option("--unit", help="partition or component: judge each component on its own.")
 @click.option("--keep", type=int, multiple=True, help="Force a partition in; may be repeated.")
 @click.option("--drop", type=int, multiple=True, help="Force a partition out; may be repeated.")
 @click.option("--out", help="Name of the folder in RUN/aggregates.")

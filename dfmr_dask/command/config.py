@@ -33,17 +33,28 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     InvalidConfiguration
         When the file is missing, no YAML, or says something that the schema does not know.
     """
+    return configuration(read_values(path, overrides, "source: {path: ...}"))
+
+
+def read_values(path: Path, overrides: Sequence[str], example: str) -> dict[str, Any]:
+    """Read a YAML file of sections, and lay overrides ``key=value`` over it; nothing is checked.
+
+    Parameters
+    ----------
+    path : Path
+    overrides : sequence of str
+    example : str
+        A section, to show what is wanted.
+    """
     try:
-        values = _parsed(path.read_text(encoding="utf-8"), str(path))
+        values: Any = _parsed(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidConfiguration(f"cannot read the configuration {path}: {error}") from error
     if not isinstance(values, dict):
-        raise InvalidConfiguration(
-            f"{path}: wanted sections with keys, such as source: {{path: ...}}"
-        )
+        raise InvalidConfiguration(f"{path}: wanted sections with keys, such as {example}")
     for override in overrides:
         values = _overridden(values, override)
-    return configuration(values)
+    return dict(values)
 
 
 def configuration(values: Mapping[str, Any]) -> RunConfig:

@@ -20,7 +20,7 @@ from dfmr_dask.data.stores import appearing_whole
 from dfmr_dask.errors import InvalidConfiguration, InvalidSource, RunFolderExists
 from dfmr_dask.run.ledger import SUMMARY, Ledger
 from dfmr_dask.run.places import check_place
-from dfmr_dask.run.results import Result, verdict_table
+from dfmr_dask.run.results import Result, as_csv, verdict_table
 from dfmr_dask.show.summary import Summary, summarize
 
 
@@ -130,7 +130,7 @@ def predict(
             f"{source.location} has features {source.features}; the model has {wanted}. Name the "
             "same ones, in the same order, with --features"
         )
-    with tasks_for(config, source, say):
+    with tasks_for(config.cluster, source.in_memory, say):
         write_labels(out, ledger.model(), source)
     return source
 
@@ -207,6 +207,6 @@ def _aggregate_written(
     with appearing_whole(out) as partial:
         partial.mkdir()
         write_mixture(partial / names["model"], result.mixture, **facts)
-        write_bytes(partial / names["partitions_csv"], table.to_dataframe().to_csv().encode())
+        write_bytes(partial / names["partitions_csv"], as_csv(table))
         write_json(partial / names["summary"], summary)
     return summary

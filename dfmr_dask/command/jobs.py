@@ -20,9 +20,8 @@ from dfmr_dask.command.preparation import (
     open_inputs,
     truth_of,
 )
-from dfmr_dask.command.schema import RunConfig
+from dfmr_dask.command.schema import ClusterSection, RunConfig
 from dfmr_dask.data.files import read_mixture
-from dfmr_dask.data.source import Source
 from dfmr_dask.experiments.accuracy import error
 from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.events import Emit, Event, ignore
@@ -64,7 +63,7 @@ def run(
             make_store(config, lambda done, total: emit(Event("simulate", done, total)))
     inputs = open_inputs(config)
     with (
-        tasks_for(config, inputs.source, say) as tasks,
+        tasks_for(config.cluster, inputs.source.in_memory, say) as tasks,
         recording(folder, settings_of(config), inputs.source, overwrite=overwrite) as ledger,
     ):
         result = fit(
@@ -79,7 +78,7 @@ def run(
 
 
 @contextmanager
-def tasks_for(config: RunConfig, source: Source, say: Say) -> Iterator[Tasks]:
+def tasks_for(cluster: ClusterSection, in_memory: bool, say: Say) -> Iterator[Tasks]:
     """Open where tasks run, and say where its dashboard is.
 
     The processes of a local cluster are born deaf to Ctrl-C, which reaches everyone in a
@@ -89,7 +88,7 @@ def tasks_for(config: RunConfig, source: Source, say: Say) -> Iterator[Tasks]:
         preload = [*dask.config.get(PRELOAD, []), QUIET]
         with _deaf_to_interrupts(), dask.config.set({PRELOAD: preload}):
             tasks = stack.enter_context(
-                open_tasks(in_memory=source.in_memory, say=say, **config.cluster.model_dump())
+                open_tasks(in_memory=in_memory, say=say, **cluster.model_dump())
             )
         try:
             yield tasks

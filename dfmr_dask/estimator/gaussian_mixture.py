@@ -64,7 +64,13 @@ class GaussianMixture(Answers):
         Distances that an estimate has to pass, in place of the method's own.
     rho : float, optional
         Cut at rho times the radius around the center, in place of a cut without tuning.
+    unit : {"partition", "component"}, default="partition"
+        ``component`` judges each component of each partition on its own, for failures that hit
+        some components of most partitions. Weak against collusion, and so never certified.
     aggregator : {"dfmr", "vanilla", "coat", "trim", "oracle"}, default="dfmr"
+    polish : int, default=0
+        EM passes over all rows of the kept partitions after the aggregation, each filtered again;
+        worth their time where components overlap strongly.
     corruption : Corruption, optional
         A simulated attack, for experiments.
     outliers : float, optional
@@ -130,7 +136,9 @@ class GaussianMixture(Answers):
         weights: str = "shared",
         gates: tuple[str, ...] | None = None,
         rho: float | None = None,
+        unit: str = "partition",
         aggregator: str = "dfmr",
+        polish: int = 0,
         corruption: Corruption | None = None,
         outliers: float | None = None,
         dtype_work: str = "float64",
@@ -154,7 +162,9 @@ class GaussianMixture(Answers):
         self.weights = weights
         self.gates = gates
         self.rho = rho
+        self.unit = unit
         self.aggregator = aggregator
+        self.polish = polish
         self.corruption = corruption
         self.outliers = outliers
         self.dtype_work = dtype_work

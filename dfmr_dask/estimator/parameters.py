@@ -8,6 +8,7 @@ from typing import Any
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from dfmr_dask.aggregate.aggregators import AGGREGATORS
+from dfmr_dask.aggregate.gates import UNITS
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.choosing import KINDS
 from dfmr_dask.data.source import Source
@@ -39,7 +40,9 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "weights": [StrOptions(set(WEIGHTS))],
     "gates": [tuple, list, None],
     "rho": [Interval(Real, 1.0, None, closed="left"), None],
+    "unit": [StrOptions(set(UNITS))],
     "aggregator": [StrOptions(set(AGGREGATORS))],
+    "polish": [Interval(Integral, 0, None, closed="left")],
     "corruption": [Corruption, None],
     "outliers": [Interval(Real, 0.0, None, closed="neither"), None],
     "dtype_work": [StrOptions(set(WORK_DTYPES))],
@@ -54,7 +57,9 @@ PLAIN_SETTINGS = (
     "method",
     "weights",
     "rho",
+    "unit",
     "aggregator",
+    "polish",
     "corruption",
     "outliers",
     "dtype_work",

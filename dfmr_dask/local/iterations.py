@@ -70,6 +70,65 @@ def iterated(
     return [_climbed(x, sample_weight, start, iterations, pseudo_rows) for start in starts]
 
 
+def stepped(
+    x: Rows,
+    start: Mixture,
+    *,
+    strength: float,
+    floor: float = 1e-6,
+    sample_weight: NDArray[np.float64] | None = None,
+) -> tuple[Mixture | None, float]:
+    """Make one plain EM iteration, and say how well the rows know the mixture it left from.
+
+    Parameters
+    ----------
+    x : array of shape (n, d), finite
+    start : Mixture
+    strength, floor, sample_weight
+        As in :func:`iterated`.
+
+    Returns
+    -------
+    mixture : Mixture or None
+        None where the rows cannot be reached from the start.
+    score : float
+        Mean log density a row under the start, in nats; the iteration needs it anyway.
+
+    Raises
+    ------
+    DegenerateRows
+        When the rows are too few for the order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dfmr_dask.families import DiagonalGaussian
+    >>> from dfmr_dask.local.iterations import stepped
+    >>> from dfmr_dask.mixture import Mixture
+    >>> one = {"means": [[1.0]], "variances": [[1.0]]}
+    >>> start = Mixture(DiagonalGaussian(), [1.0], one)
+    >>> made, score = stepped(np.linspace(-3, 3, 99)[:, None], start, strength=0.1)
+    >>> made.params["means"].round(9) + 0.0, round(score, 2)
+    (array([[0.]]), -2.95)
+    """
+    overall = checked_rows(start, [(x, sample_weight)])
+    pseudo_rows = start.family.pseudo_rows(overall, strength, floor)
+    mixture, total = _iterated_once(x, sample_weight, start, pseudo_rows)
+    return mixture, total / float(overall.count[0])
+
+
+def _iterated_once(
+    x: Rows, sample_weight: NDArray[np.float64] | None, start: Mixture, pseudo_rows: Any
+) -> tuple[Mixture | None, float]:
+    """Return what one iteration makes of a start, and the log likelihood of the rows there."""
+    statistics, total = expected_sums(start.family, start.weights, start.params, x, sample_weight)
+    try:
+        made = maximize(start.family, statistics, start.params, pseudo_rows)
+        return (Mixture(start.family, *made) if np.isfinite(total) else None), total
+    except (DfmrError, ArithmeticError, np.linalg.LinAlgError):
+        return None, total
+
+
 def _climbed(
     x: Rows,
     sample_weight: NDArray[np.float64] | None,

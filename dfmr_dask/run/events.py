@@ -12,7 +12,7 @@ class Event:
 
     Attributes
     ----------
-    stage : {"start", "fit", "aggregate", "check", "label"}
+    stage : {"start", "fit", "aggregate", "check", "polish", "label"}
     done, total : int
         Tasks of this stage.
     failed : int

@@ -32,6 +32,7 @@ from dfmr_dask.errors import InvalidMessage, RunUnfinished
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.places import aside, check_room, forget, set_aside
+from dfmr_dask.run.results import as_csv
 
 DESCRIPTION, SUMMARY, MESSAGES = "run.json", "summary.json", "messages"
 LARGEST_JSON = 1 << 26
@@ -129,7 +130,7 @@ class Ledger:
         text = self.folder / "partitions.csv"
         write_mixture(model, mixture, **facts)
         write_dataset(partitions, table)
-        write_bytes(text, table.to_dataframe().to_csv().encode())
+        write_bytes(text, as_csv(table))
         return [model, partitions, text]
 
     def finish(self, summary: Mapping[str, Any]) -> Path:

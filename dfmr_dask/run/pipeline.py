@@ -1,4 +1,4 @@
-"""The order of the stages: start, fit, aggregate, check. No other file knows it."""
+"""The order of the stages: start, fit, aggregate, check, polish. No other file knows it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dfmr_dask.run.agreement import agree_on_start
 from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.polish import Polished, polish
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.stages import (
@@ -78,12 +79,28 @@ def fit(
 
     with timed(seconds, "check"):
         chosen, mixture = check(context, aggregation, agreed)
-        compared = {name: other.mixture for name, other in others.items()}
-        scores, rows = score(context, aggregation, agreed, [mixture, *compared.values()])
+        verdict = aggregation.verdict
+        if chosen in ("start", "center"):
+            verdict = verdict.doubted(
+                f"the {chosen} scores better on the kept partitions' samples than the aggregate: "
+                "their estimates may come from different optima"
+            )
 
+    # Polishing starts from what won the check: a wrong optimum cannot be polished away, and the
+    # passes are judged on all rows of the kept partitions, where the check has samples only.
+    polished = Polished(mixture, 0)
+    if settings.polish:
+        with timed(seconds, "polish"):
+            polished = polish(context, messages, verdict.kept, mixture)
+
+    with timed(seconds, "check"):
+        compared = {name: other.mixture for name, other in others.items()}
+        scores, rows = score(context, aggregation, agreed, [polished.mixture, *compared.values()])
+
+    said = [polished.note] if polished.note else []
     return Result(
-        mixture,
-        aggregation.verdict,
+        polished.mixture,
+        verdict,
         messages,
         agreed.start,
         compared,
@@ -92,8 +109,9 @@ def fit(
         dict(zip(compared, scores[1:], strict=True)),
         seconds,
         context.byzantine,
-        (*source.plan.notes, *notes, *notes_on(settings, messages, aggregation.verdict)),
+        (*source.plan.notes, *notes, *said, *notes_on(settings, messages, verdict)),
         chosen,
+        polished.passes,
     )
 
 
@@ -153,7 +171,7 @@ def check_replacement(source: Source, settings: Settings, replacement: Source | 
 
 @contextmanager
 def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Note how long a stage takes."""
+    """Note how long a stage takes; one that is entered again goes on."""
     began = time.perf_counter()
     yield
-    seconds[stage] = time.perf_counter() - began
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - began

@@ -42,6 +42,8 @@ class Result:
     notes : tuple of str
     chosen : {"aggregate", "polished", "start", "center"}
         What the check at the end let stand.
+    passes : int
+        How many polishing passes were taken from there.
     """
 
     mixture: Mixture
@@ -56,6 +58,7 @@ class Result:
     byzantine: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     chosen: str = "aggregate"
+    passes: int = 0
 
 
 def partition_table(source: Source, result: Result) -> xr.Dataset:
@@ -69,7 +72,9 @@ def partition_table(source: Source, result: Result) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Dimension ``partition``; the cut of each gate is an attribute of its distances.
+        Dimension ``partition``; the cut of each gate is an attribute of its distances. How far
+        each parameter of an estimate lies from the aggregate's stands along ``component`` and
+        ``feature`` as well.
     """
     locations = [source.box_text(i) for i in range(len(source.plan))]
     return verdict_table(locations, result.messages, result.verdict)
@@ -104,9 +109,20 @@ def verdict_table(
     for gate in verdict.gates:
         attributes = {"cutoff": gate.cutoff, "radius": gate.radius}
         table[f"distance_{gate.name}"] = ("partition", gate.distances, attributes)
+    for name, values in verdict.deviations.items():
+        one = values.shape[-1] == 1 and name == "weight"
+        dims = ("partition", "component") if one else ("partition", "component", "feature")
+        units = {"units": "standard errors"}
+        table[f"deviation_{name}"] = (dims, values[..., 0] if one else values, units)
     table["log_likelihood"].attrs["units"] = "nats a row"
     table["seconds"].attrs["units"] = "s"
     return table
+
+
+def as_csv(table: xr.Dataset) -> bytes:
+    """Return what the table has one number or text a partition of."""
+    flat = table.drop_dims({"component", "feature"} & set(table.dims))
+    return bytes(flat.to_dataframe().to_csv().encode())
 
 
 def _texts(values: list[str]) -> NDArray[np.object_]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfmr_dask.aggregate.aggregators import AGGREGATORS, rule_named
-from dfmr_dask.aggregate.filtering import GATES, Rule
+from dfmr_dask.aggregate.component_filter import check_rule
+from dfmr_dask.aggregate.filtering import GATES
+from dfmr_dask.aggregate.gates import UNITS, Rule
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.families.base import Family
 from dfmr_dask.local.start import STARTS
@@ -43,9 +45,14 @@ class Settings:
         ``free`` where honest partitions may differ in their weights.
     gates : tuple of {"blocks", "ctd", "fisher", "l2"}, optional
     rho : float, optional
+    unit : {"partition", "component"}
+        ``component`` judges each component of each partition on its own, for failures that hit
+        components and not partitions; weak against collusion, and never certified.
     aggregator : {"dfmr", "vanilla", "coat", "trim", "oracle"}
     compare : tuple of aggregators
         Computed beside, from the same messages.
+    polish : int
+        EM passes over all rows of the kept partitions after the aggregation, each filtered again.
     seed : int
     corruption : Corruption, optional
         Simulates Byzantine partitions.
@@ -72,8 +79,10 @@ class Settings:
     weights: str = "shared"
     gates: tuple[str, ...] | None = None
     rho: float | None = None
+    unit: str = "partition"
     aggregator: str = "dfmr"
     compare: tuple[str, ...] = ()
+    polish: int = 0
     seed: int = 0
     corruption: Corruption | None = None
     outliers: float | None = None
@@ -83,6 +92,7 @@ class Settings:
         _check_choice("init_params", self.init_params, STARTS)
         _check_choice("method", self.method, METHODS)
         _check_choice("weights", self.weights, WEIGHTS)
+        _check_choice("unit", self.unit, UNITS)
         _check_choice("aggregator", self.aggregator, AGGREGATORS)
         _check_choice("dtype_work", self.dtype_work, WORK_DTYPES)
         for gate in self.gates or ():
@@ -91,19 +101,21 @@ class Settings:
             _check_choice("compare", name, AGGREGATORS)
         for name in ("n_components", "max_iter", "n_init"):
             _check_positive(name, getattr(self, name), at_least=1)
-        for name in ("tol", "reg_covar"):
+        for name in ("tol", "reg_covar", "polish"):
             _check_positive(name, getattr(self, name), at_least=0)
         if self.outliers is not None and not self.outliers > 0.0:
             raise ValueError(f"outliers={self.outliers!r}; wanted more than 0, or None")
         if self.rho is not None and self.rho < 1.0:
             raise ValueError(f"rho={self.rho}: the ball around the center already has rho = 1")
+        if self.unit == "component":
+            check_rule(self.family, self.rule)
         if self.corruption is None and "oracle" in (self.aggregator, *self.compare):
             raise ValueError("the oracle exists in simulations only: it needs a corruption")
 
     @property
     def rule(self) -> Rule:
         """How the aggregation filters."""
-        return rule_named(self.method, self.weights, self.gates, self.rho)
+        return replace(rule_named(self.method, self.weights, self.gates, self.rho), unit=self.unit)
 
 
 def _check_choice(name: str, value: str, allowed: Iterable[str]) -> None:

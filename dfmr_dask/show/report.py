@@ -44,7 +44,7 @@ def _head(summary: Mapping[str, Any]) -> str:
         f"Rows        {summary['rows']:,} x {len(features)} features ({names})"
         + (f"; {left_out:,} with NaN or infinity left out" if left_out else ""),
         f"Model       {len(summary['components'])} components by {summary['aggregator']}, "
-        f"method {summary['method']}{_chosen(summary['chosen'])}",
+        f"method {summary['method']}{_chosen(summary)}",
         *_filter(summary),
         _score(summary),
     ]
@@ -67,11 +67,14 @@ def _filter(summary: Mapping[str, Any]) -> list[str]:
         if rho is None
         else f"cut-off at rho = {_number(rho)}"
     )
-    return [f"Filter      gates {', '.join(summary['gates'])}; {cut}"]
+    each = "; each component on its own" if summary.get("unit") == "component" else ""
+    return [f"Filter      gates {', '.join(summary['gates'])}; {cut}{each}"]
 
 
-def _chosen(what: str) -> str:
-    return f"; the check at the end kept the {what}" if what else ""
+def _chosen(summary: Mapping[str, Any]) -> str:
+    what, passes = summary["chosen"], summary.get("polishing_passes", 0)
+    polished = f", polished in {passes} {'pass' if passes == 1 else 'passes'}" if passes else ""
+    return f"; the check at the end kept the {what}{polished}" if what else ""
 
 
 def _score(summary: Mapping[str, Any]) -> str:

@@ -174,7 +174,7 @@ def test_sizes_are_checked_before_anything_is_read(store: Path) -> None:
     ("wrong", "text"),
     [
         ({"method": "magic"}, "allowed are 'blocks', 'paper'"),
-        ({"gates": ("l3",)}, "'blocks', 'ctd', 'fisher', 'l2'"),
+        ({"gates": ("l3",)}, "'blocks', 'center', 'ctd', 'fisher', 'l2'"),
         ({"rho": 0.5}, "rho=0.5"),
         ({"aggregator": "oracle"}, "simulations only"),
         ({"n_components": 0}, "n_components=0"),
