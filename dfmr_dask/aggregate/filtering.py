@@ -34,6 +34,8 @@ from dfmr_dask.aggregate.gates import (
 from dfmr_dask.aggregate.majority import majority
 from dfmr_dask.families.base import take
 
+MORE_FROM_FEW = 0.7  # of the parameters: how much less the rows of a small partition tell
+
 
 def filtered(estimates: Estimates, rule: Rule) -> Filtered:
     """Pass the estimates through the gates of a rule.
@@ -103,12 +105,13 @@ def _coordinates(
     """Lay the blocks flat, each with the ball of those who are trusted at first."""
     blocks = blocks_at(near, near.mixture(center))
     counts = component_rows(near)
+    told = counts * _told_by_sizes(near.rows, sum(b.coordinates[0].size for b in blocks))[:, None]
     total = np.mean([studentized_block(b, near, [center])[:, 0] ** 2 for b in blocks], axis=0)
     trusted = closest_half(total, single)
     out = []
     for block in blocks:
         m, _, p = block.coordinates.shape
-        rows = near.rows[:, None] if block.shared else np.where(counts >= FEWEST_ROWS, counts, 0.0)
+        rows = near.rows[:, None] if block.shared else np.where(counts >= FEWEST_ROWS, told, 0.0)
         values = block.coordinates.reshape(m, -1)
         out.append(Coordinates(block.name, values, np.repeat(rows, p, axis=1), trusted))
     if rule.weights == "shared" and near.weights.shape[1] > 1:
@@ -120,6 +123,17 @@ def _coordinates(
         rows = np.repeat(near.rows[:, None], values.shape[1], axis=1)
         out.append(Coordinates("weights", values, rows, closest_half(distances, single)))
     return out
+
+
+def _told_by_sizes(rows: NDArray[np.float64], parameters: int) -> NDArray[np.float64]:
+    """How much a row tells in each partition, next to those of the partition in the middle, (m,).
+
+    Variances of estimates are 1/n in the limit only: from n rows and p parameters they were seen to
+    be about 1 + .7 p/n times that (K = 5, d = 10, n of 300 to 6000). Where all have the same rows,
+    the level of the trusted says so.
+    """
+    more = 1.0 + MORE_FROM_FEW * parameters / rows
+    return np.asarray(np.median(more) / more)
 
 
 def closest_half(distances: NDArray[np.float64], among: NDArray[np.bool_]) -> NDArray[np.bool_]:

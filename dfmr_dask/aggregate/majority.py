@@ -165,10 +165,12 @@ def _inner(squares: Array, voices: Array, degrees: float, q: int) -> float:
     Liars far outside can only push the quantile towards honest partitions' largest, and liars who
     keep together in the middle only towards their smallest. Of many coordinates, these are close
     to each other, and the median is safe from both; of few, only the former is unsafe, since no
-    level below theory's is believed.
+    level below theory's is believed. Liars who claim few rows, and liars with large partitions,
+    fool one of the two ways to count.
     """
     share = INNER_OF_MANY if q >= MANY else INNER
-    return _quantile(squares, voices, share) * degrees / _chi2(share, degrees)
+    each, by_rows = (_quantile(squares, v, share) for v in (np.ones_like(voices), voices))
+    return min(each, by_rows) * degrees / _chi2(share, degrees)
 
 
 def _measured(
