@@ -127,8 +127,12 @@ class Mixture:
 
     def canonical(self) -> Mixture:
         """Heaviest component first, ties by parameters: labels mean the same in every run."""
+        return self.reordered(self.canonical_order())
+
+    def canonical_order(self) -> NDArray[np.intp]:
+        """Which component stands where in the canonical order, shape (K,)."""
         flat = [array.reshape(self.n_components, -1) for array in self.params.values()]
-        return self.reordered(np.lexsort((*np.hstack(flat).T[::-1], -self.weights)))
+        return np.lexsort((*np.hstack(flat).T[::-1], -self.weights))
 
 
 def described(mixture: Mixture) -> Mapping[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.alignment import aligned
-from dfmr_dask.aggregate.center import coat
+from dfmr_dask.aggregate.center import attention
 from dfmr_dask.aggregate.certificate import doubts
 from dfmr_dask.aggregate.component_filter import merge_components
 from dfmr_dask.aggregate.estimates import Estimates, collect
@@ -24,7 +24,7 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 
 TRIMMED_SHARE = 0.5
-LARGEST_NUMBER = 10_000_000  # of a partition: the table of partitions has a row for each number
+LARGEST_NUMBER = 1_000_000  # of a partition: the table of partitions has a row for each number
 Mask = NDArray[np.bool_]
 Aggregator = Callable[[Estimates, Rule, Mask, Mask], Merged]
 
@@ -134,7 +134,8 @@ def aggregate(
         np.isin(estimates.ids, list(byzantine)),
         np.isin(estimates.ids, list(keep)),
     )
-    n_partitions = 1 + max(m.partition for m in messages)
+    numbers = [m.partition for m in messages] if planned_rows is None else list(planned_rows)
+    n_partitions = 1 + max(numbers, default=-1)
     mixture = merged.mixture.canonical()
     found = deviations(estimates, mixture)
     verdict = verdict_on(estimates, merged, found, n_partitions, reasons, failed, empty)
@@ -156,7 +157,10 @@ def dfmr(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> 
     mass, thin = trusted_mass(result, kept)
     start = take(result.estimates.params, result.center) if rule.paper else None
     mixture = reduce_aligned(result.estimates.subset(kept), mass, start=start).mixture
-    said = tuple(doubts(result, rule, kept, forced_in, thin))
+    order = mixture.canonical_order()  # doubts name components as users will see them
+    named = replace(result, tested=result.tested[:, order])
+    labels = sorted(int(np.flatnonzero(order == k)[0]) for k in thin)
+    said = tuple(doubts(named, rule, kept, forced_in, labels))
     return Merged(mixture, kept, result.center, result.gates, said, result.reasons)
 
 
@@ -222,8 +226,13 @@ def trusted_mass(result: Filtered, kept: Mask) -> tuple[NDArray[np.float64], lis
 def _medoid(estimates: Estimates, k: int) -> int:
     """Find the partition whose k-th component is closest to the other partitions' ones."""
     params = {name: array[:, k] for name, array in estimates.params.items()}
-    divergence = estimates.family.kl(params, params)
-    return coat(divergence + divergence.T).center
+
+    def columns(to: NDArray[np.intp] | None) -> NDArray[np.float64]:
+        others = params if to is None else take(params, to)
+        kl = estimates.family.kl
+        return np.asarray(kl(params, others) + kl(others, params).T)
+
+    return attention(columns, len(estimates))[0].center
 
 
 def _check_numbers(messages: Sequence[Message]) -> None:

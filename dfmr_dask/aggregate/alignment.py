@@ -37,6 +37,14 @@ def orders(estimates: Estimates, reference: Mixture) -> NDArray[np.intp]:
     return out
 
 
+def like(mixture: Mixture, reference: Mixture) -> Mixture:
+    """Reorder the components of a mixture to match a reference's of the same order."""
+    there = mixture.family.kl(mixture.params, reference.params)
+    back = mixture.family.kl(reference.params, mixture.params).T
+    cost = saturated_cost(0.5 * (there + back), reference.n_features)
+    return mixture.reordered(linear_sum_assignment(cost.T)[1])
+
+
 def aligned(estimates: Estimates, reference: Mixture) -> Estimates:
     """Reorder the components of every estimate to match the reference's."""
     return estimates.reordered(orders(estimates, reference))

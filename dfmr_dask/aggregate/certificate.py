@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from dfmr_dask.aggregate.estimates import few
 from dfmr_dask.aggregate.gates import FEWEST_PARTITIONS, Filtered, Rule
 from dfmr_dask.aggregate.hellinger import yardstick
 
@@ -42,18 +43,18 @@ def doubts(
         yield from _noise(result, kept)
         yield from _support(result, kept)
     if (against := forced_in & ~result.kept()).any():
-        ids = result.estimates.ids[against].tolist()
+        ids = few(result.estimates.ids[against].tolist())
         yield f"partitions {ids} fail the filter and were forced in"
     if thin:
         yield f"components of fewer than 20 rows in every kept partition: {thin}"
     if result.copies:
         same = sorted({*result.copies, *result.copies.values()})
-        ids = result.estimates.ids[same].tolist()
+        ids = few(result.estimates.ids[same].tolist())
         yield f"partitions {ids} sent estimates that are equal to the last bit: copies?"
 
 
 def _too_few(result: Filtered) -> Iterator[str]:
-    m, passed = len(result.estimates), int(result.kept().sum())
+    m, passed = len(result.estimates) - len(result.copies), int(result.kept().sum())
     if m < FEWEST_PARTITIONS:
         yield f"{m} usable partitions are too few to tell an outlier reliably"
     if 2 * passed <= m:

@@ -8,32 +8,25 @@ many coordinates at once, a single component in few, and so liars who act togeth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfmr_dask.aggregate.alignment import orders
-from dfmr_dask.aggregate.center import attention
 from dfmr_dask.aggregate.deviations import Coordinates
 from dfmr_dask.aggregate.distances import FEWEST_ROWS, blocks_at, component_rows
-from dfmr_dask.aggregate.estimates import Estimates
+from dfmr_dask.aggregate.estimates import Estimates, few
 from dfmr_dask.aggregate.filtering import closest_half, copies
 from dfmr_dask.aggregate.gates import FEWEST_PARTITIONS, Gate, Rule
 from dfmr_dask.aggregate.majority import Majority, majority
-from dfmr_dask.aggregate.pairs import divergences, prepared
+from dfmr_dask.aggregate.medoids import medoid, medoids
 from dfmr_dask.aggregate.reduction import reduce_aligned
 from dfmr_dask.aggregate.verdict import Merged
 from dfmr_dask.errors import InvalidConfiguration
-from dfmr_dask.families.base import Block, Family, Params, flatten, take
+from dfmr_dask.families.base import Block, Family
 from dfmr_dask.mixture import Mixture
 
-REALIGNMENTS = 5  # of all to the medoids; honest components settle after one or two
-SEEDS, FEWEST_SEEDS = (
-    2000,
-    20,
-)  # components, and machines, among which to look for a first reference
 COLLUSION = "components were judged one by one: liars who act together can pass such a filter"
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -50,11 +43,16 @@ class ComponentFiltered:
         Each component is the one in the middle among all machines' estimates of it.
     kept : mask of shape (m, K)
     distances : ndarray of shape (m, K)
-        The largest over blocks, in cut-offs: up to 1 is kept.
+        The largest over blocks, in cut-offs: up to 1 is kept. Infinite where a component has too
+        few rows to be tested.
     even : tuple of int
         Components of which two groups of about the same size disagree.
     thin : tuple of int
         Components that were too small to be tested in most machines; their medoid stands alone.
+    large : mask of shape (m, K)
+        Components with rows enough to be tested.
+    reasons : mapping of position to text
+        Why components are left out that no distance tells of.
     """
 
     estimates: Estimates
@@ -63,6 +61,8 @@ class ComponentFiltered:
     distances: Array
     even: tuple[int, ...]
     thin: tuple[int, ...]
+    large: Mask
+    reasons: Mapping[int, str]
 
 
 def merge_components(estimates: Estimates, rule: Rule, forced_in: Mask) -> Merged:
@@ -103,7 +103,8 @@ def merge_components(estimates: Estimates, rule: Rule, forced_in: Mask) -> Merge
         np.asarray(kept.any(axis=1)),
         int(np.argmin(np.median(found.distances, axis=1))),
         gates,
-        tuple(_doubts(found, kept, np.argsort(order))),
+        tuple(_doubts(found, forced_in, np.argsort(order))),
+        found.reasons,
         components=kept,
     )
 
@@ -123,94 +124,30 @@ def filtered_components(estimates: Estimates, rule: Rule) -> ComponentFiltered:
     """
     check_rule(estimates.family, rule)
     near, reference = medoids(estimates)
+    repeats = copies(near) if "copies" not in rule.without else {}
     single = np.ones(len(near), dtype=bool)
-    if "copies" not in rule.without:
-        single[list(copies(near))] = False
+    single[list(repeats)] = False
+    reasons = {i: f"a copy of partition {int(near.ids[j])}" for i, j in repeats.items()}
     blocks, large = blocks_at(near, reference), component_rows(near) >= FEWEST_ROWS
     kept, distances = np.zeros(large.shape, dtype=bool), np.full(large.shape, np.inf)
     even, thin = [], []
     for k in range(large.shape[1]):
         able = single & large[:, k]
         if 2 * able.sum() <= single.sum():
-            middle = _medoid(near, k)
+            middle = medoid(near, k)
             kept[middle, k], distances[middle, k] = True, 0.0
             thin.append(k)
             continue
         agreed = _judged(near, blocks, k, able, rule)
-        kept[:, k], distances[:, k] = agreed.kept, _in_cutoffs(agreed)
+        distances[:, k] = _in_cutoffs(agreed, large[:, k])
+        kept[:, k] = agreed.kept & (distances[:, k] <= 1.0)
+        if not kept[:, k].any():  # nobody passes: one has to stand for it
+            kept[np.argmin(np.where(able, distances[:, k], np.inf)), k] = True
         even += [k] if agreed.even else []
-    return ComponentFiltered(near, reference, kept, distances, tuple(even), tuple(thin))
-
-
-def medoids(estimates: Estimates) -> tuple[Estimates, Mixture]:
-    """Align estimates to a mixture each of whose components is a medoid.
-
-    No machine can be what all are aligned to first: where it has a bad component, the others' bad
-    ones would gather there, and their medoid would be bad as well. What most machines have
-    something close to is found among all components instead. From there each is replaced by its
-    center of attention over all machines, and all are aligned anew, until nothing changes.
-
-    Returns
-    -------
-    estimates : Estimates
-        Aligned.
-    reference : Mixture
-        With the median weights.
-    """
-    reference = _shared_by_most(estimates)
-    chosen: list[int] = []
-    for _ in range(REALIGNMENTS):
-        near = estimates.reordered(orders(estimates, reference))
-        found = [_medoid(near, k) for k in range(near.weights.shape[1])]
-        weights = np.median(near.weights, axis=0)
-        params = take(near.params, (np.array(found), np.arange(len(found))))
-        reference = Mixture(near.family, weights / weights.sum(), params)
-        if found == chosen:
-            break
-        chosen = found
-    return near, reference
-
-
-def _shared_by_most(estimates: Estimates) -> Mixture:
-    """Return the K components, one after the other, that most machines have something close to.
-
-    Every machine counts by its closest component; those of the closer half are then taken.
-    """
-    m, order = estimates.weights.shape
-    count = min(m, max(FEWEST_SEEDS, SEEDS // order))
-    some = estimates.subset(np.linspace(0, m - 1, count).astype(np.intp))
-    many = flatten(some.params)
-    far, alive = _divergence(estimates.family, many, many), np.ones(count * order, dtype=bool)
-    chosen = []
-    for _ in range(order):
-        left = np.where(alive, far, np.inf).reshape(-1, count, order)
-        nearest = left.min(axis=2)
-        radii = np.where(alive, np.partition(nearest, count // 2, axis=1)[:, count // 2], np.inf)
-        first = int(np.argmin(radii)) if np.isfinite(radii).any() else int(np.argmax(alive))
-        taken = np.argsort(nearest[first], kind="stable")[: count // 2 + 1]
-        alive[taken * order + left[first, taken].argmin(axis=1)] = False
-        alive[first] = False
-        chosen.append(first)
-    params = take(many, np.array(chosen))
-    return Mixture(estimates.family, np.full(order, 1.0 / order), params)
-
-
-def _divergence(family: Family, one: Params, other: Params) -> Array:
-    """Symmetrised KL of all pairs; infinite where it overflows."""
-    here, there = prepared(family, one), prepared(family, other)
-    with np.errstate(over="ignore", invalid="ignore"):
-        both = divergences(here, there) + divergences(there, here).T
-    return np.nan_to_num(both, nan=np.inf, posinf=np.inf)
-
-
-def _medoid(estimates: Estimates, k: int) -> int:
-    """Find the machine whose k-th component has more than half of the others' closest around it."""
-    many = take(estimates.params, (slice(None), k))
-
-    def columns(to: NDArray[np.intp] | None) -> Array:
-        return _divergence(estimates.family, many, many if to is None else take(many, to))
-
-    return attention(columns, len(estimates))[0].center
+        reasons |= {i: why for i, why in agreed.groups.items() if i not in reasons}
+    return ComponentFiltered(
+        near, reference, kept, distances, tuple(even), tuple(thin), large, reasons
+    )
 
 
 def _judged(near: Estimates, blocks: tuple[Block, ...], k: int, able: Mask, rule: Rule) -> Majority:
@@ -235,12 +172,14 @@ def _judged(near: Estimates, blocks: tuple[Block, ...], k: int, able: Mask, rule
     )
 
 
-def _in_cutoffs(agreed: Majority) -> Array:
-    """Return the largest distance of each machine over the blocks, in cut-offs (m,)."""
+def _in_cutoffs(agreed: Majority, large: Mask) -> Array:
+    """Return the largest distance of each machine over the blocks, in cut-offs (m,).
+
+    Who is left out for another reason than its distance is beyond the cut-off as well.
+    """
     worst = np.max([b.distances / max(b.cutoff, 1e-300) for b in agreed.blocks], axis=0)
-    stood_apart = np.isin(np.arange(len(worst)), list(agreed.groups))
-    closest = np.where(agreed.kept, np.minimum(worst, 1.0), np.maximum(worst, 1.0 + 1e-6))
-    return np.asarray(np.where(stood_apart, np.inf, closest))
+    beyond = np.where(agreed.kept, worst, np.maximum(worst, 1.0 + 1e-6))
+    return np.asarray(np.where(large, beyond, np.inf))
 
 
 def _mass(estimates: Estimates, kept: Mask) -> Array:
@@ -265,23 +204,32 @@ def check_rule(family: Family, rule: Rule) -> None:
             "can be judged by; take covariance_type='full', or unit='partition'"
         )
     if rule.gates != ("blocks",) or rule.rho is not None or rule.paper:
+        came = "the method 'paper'" if rule.paper else f"gates {rule.gates} and rho {rule.rho}"
         raise InvalidConfiguration(
-            f"unit='component' came with gates {rule.gates} and rho {rule.rho}; these are for "
-            "whole machines: take the method 'blocks' without gates and rho, or unit='partition'"
+            f"unit='component' came with {came}; this is for whole machines: take the method "
+            "'blocks' without gates and rho, or unit='partition'"
         )
 
 
-def _doubts(found: ComponentFiltered, kept: Mask, places: NDArray[np.intp]) -> Iterator[str]:
+def _doubts(found: ComponentFiltered, forced_in: Mask, places: NDArray[np.intp]) -> Iterator[str]:
     """Say what speaks against the result; ``places`` are the components' in the mixture."""
     yield COLLUSION
-    m = len(found.estimates)
+    m, passed = len(found.estimates), found.kept.sum(axis=0)
     if m < FEWEST_PARTITIONS:
         yield f"{m} usable partitions are too few to tell an outlier reliably"
-    if len(few := np.flatnonzero(2 * kept.sum(axis=0) <= m)):
-        yield f"half of the usable partitions or more do not agree on components {few.tolist()}"
+    lone = [k for k in np.flatnonzero(2 * passed <= m) if k not in found.thin]
+    if lone:
+        told = ", ".join(f"{passed[k]} of component {places[k]}" for k in lone)
+        yield f"of {m} usable partitions only {told} pass (more than half should)"
     if found.even:
         named = sorted(int(places[k]) for k in found.even)
         yield f"two groups of about the same size disagree on components {named}"
     if found.thin:
         named = sorted(int(places[k]) for k in found.thin)
         yield f"components of fewer than 20 rows in most partitions: {named}"
+    if (small := ~found.large & ~found.kept).any():
+        ids = few(found.estimates.ids[small.any(axis=1)].tolist())
+        yield f"{small.sum()} components of fewer than 20 rows were left out untested, of {ids}"
+    if (against := forced_in & ~found.kept.all(axis=1)).any():
+        ids = few(found.estimates.ids[against].tolist())
+        yield f"partitions {ids} have components that fail the filter and were forced in"

@@ -120,7 +120,7 @@ def check_majority(good: int, failed: Mapping[int, str]) -> None:
     reasons: dict[str, list[int]] = {}
     for partition, reason in failed.items():
         reasons.setdefault(reason, []).append(partition)
-    ledger = "; ".join(f"{reason} (partitions {_few(ids)})" for reason, ids in reasons.items())
+    ledger = "; ".join(f"{reason} (partitions {few(ids)})" for reason, ids in reasons.items())
     raise TooFewMessages(
         f"{good} of {good + len(failed)} partitions gave a usable fit; more than half are needed. "
         f"Reasons: {ledger or 'every partition is empty, without a single valid row'}"
@@ -163,6 +163,7 @@ def _kind(mixture: Mixture) -> str:
     )
 
 
-def _few(ids: Sequence[int]) -> str:
+def few(ids: Sequence[int]) -> str:
+    """Name the first of many numbers, and say how many more there are."""
     shown = ", ".join(str(i) for i in sorted(ids)[:8])
     return shown + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")

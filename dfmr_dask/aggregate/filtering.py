@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from dfmr_dask.aggregate.alignment import orders
 from dfmr_dask.aggregate.center import attention
 from dfmr_dask.aggregate.deviations import Coordinates
 from dfmr_dask.aggregate.distances import (
@@ -34,6 +36,7 @@ from dfmr_dask.aggregate.gates import (
 from dfmr_dask.aggregate.majority import majority
 from dfmr_dask.families.base import take
 
+FEWEST_DISTINCT = 3  # estimates: among fewer no outlier can be told
 MORE_FROM_FEW = 0.7  # of the parameters: how much less the rows of a small partition tell
 
 
@@ -46,6 +49,16 @@ def filtered(estimates: Estimates, rule: Rule) -> Filtered:
     ----------
     METHOD 12; Zhang, Tan & Chen (arXiv 2407.13980), section 3, for ``l2`` with ``rho``.
     """
+    repeats = copies(estimates)
+    too_few = len(estimates) - len(repeats) < FEWEST_DISTINCT
+    if not repeats or too_few or rule.paper or "copies" in rule.without:
+        return replace(_through_all(estimates, rule), copies=repeats)
+    single = np.delete(np.arange(len(estimates)), list(repeats))
+    return _with_copies(_through_all(estimates.subset(single), rule), estimates, single, repeats)
+
+
+def _through_all(estimates: Estimates, rule: Rule) -> Filtered:
+    """Pass estimates through the gates, one after the other."""
     results = [GATES[name](estimates, rule) for name in rule.gates]
     first = results[0]
     as_sent = np.all([_as_sent(result.tested, result.order) for result in results], axis=0)
@@ -53,12 +66,40 @@ def filtered(estimates: Estimates, rule: Rule) -> Filtered:
         first.estimates,
         first.order,
         first.center,
-        tuple(gate for result in results for gate in result.gates),
+        tuple(
+            gate if i == 0 or gate.name == name else replace(gate, name=f"{name}_{gate.name}")
+            for i, (name, result) in enumerate(zip(rule.gates, results, strict=True))
+            for gate in result.gates
+        ),
         np.take_along_axis(as_sent, first.order, axis=1),
         tuple(doubt for result in results for doubt in result.doubts),
         {i: why for result in reversed(results) for i, why in result.reasons.items()},
-        {i: j for result in results for i, j in result.copies.items()},
     )
+
+
+def _with_copies(
+    result: Filtered,
+    estimates: Estimates,
+    single: NDArray[np.intp],
+    repeats: Mapping[int, int],
+) -> Filtered:
+    """Give who repeats another one a place in the result: its fate and its reason."""
+    m, center = len(estimates), result.estimates.mixture(result.center)
+    order = orders(estimates, center)
+    order[single] = result.order
+    near = estimates.reordered(order)
+    tested = np.zeros((m, result.tested.shape[1]), dtype=bool)
+    tested[single] = result.tested
+    tested[list(repeats)] = tested[list(repeats.values())]
+    gates = []
+    for gate in result.gates:
+        distances = np.full(m, np.nan)
+        distances[single] = gate.distances
+        gates.append(replace(gate, distances=distances))
+    reasons = {int(single[i]): why for i, why in result.reasons.items()}
+    reasons |= {i: f"a copy of partition {int(estimates.ids[j])}" for i, j in repeats.items()}
+    where = int(single[result.center])
+    return Filtered(near, order, where, tuple(gates), tested, result.doubts, reasons, repeats)
 
 
 def through_blocks(estimates: Estimates, rule: Rule) -> Filtered:
@@ -73,41 +114,36 @@ def through_blocks(estimates: Estimates, rule: Rule) -> Filtered:
     ----------
     METHOD 12, and :mod:`dfmr_dask.aggregate.majority`.
     """
-    repeats = copies(estimates) if "copies" not in rule.without else {}
-    single = np.ones(len(estimates), dtype=bool)
-    single[list(repeats)] = False
-    if rule.rho is not None or single.sum() < FEWEST_PARTITIONS:
+    if rule.rho is not None or len(estimates) < FEWEST_PARTITIONS:
         return through_center(estimates, rule)
-    found = block_center(estimates, single)
+    found = block_center(estimates)
     if found is None:
         return without_blocks(estimates, rule)
     near, order, center = found
-    blocks = _coordinates(near, center, single, rule)
+    blocks = _coordinates(near, center, rule)
     agreed = majority(
         blocks,
         near.rows,
-        single,
+        np.ones(len(near), dtype=bool),
         split="groups" not in rule.without,
         spread="spread" not in rule.without,
     )
     gates = tuple(Gate(b.name, b.distances, b.cutoff, b.cutoff, b.level) for b in agreed.blocks)
-    ids = [int(i) for i in near.ids]
-    reasons = {i: f"a copy of partition {ids[j]}" for i, j in repeats.items()} | agreed.groups
     doubts = ("two groups of about the same size disagree",) if agreed.even else ()
     large = component_rows(near) >= FEWEST_ROWS
     tested = large & large[center]
-    return Filtered(near, order, center, gates, tested, doubts, reasons, repeats)
+    middle = agreed.middle()
+    return Filtered(near, order, middle, gates, tested, doubts, agreed.groups)
 
 
-def _coordinates(
-    near: Estimates, center: int, single: NDArray[np.bool_], rule: Rule
-) -> list[Coordinates]:
+def _coordinates(near: Estimates, center: int, rule: Rule) -> list[Coordinates]:
     """Lay the blocks flat, each with the ball of those who are trusted at first."""
     blocks = blocks_at(near, near.mixture(center))
     counts = component_rows(near)
     told = counts * _told_by_sizes(near.rows, sum(b.coordinates[0].size for b in blocks))[:, None]
     total = np.mean([studentized_block(b, near, [center])[:, 0] ** 2 for b in blocks], axis=0)
-    trusted = closest_half(total, single)
+    everybody = np.ones(len(near), dtype=bool)
+    trusted = closest_half(total, everybody)
     out = []
     for block in blocks:
         m, _, p = block.coordinates.shape
@@ -116,12 +152,12 @@ def _coordinates(
         out.append(Coordinates(block.name, values, np.repeat(rows, p, axis=1), trusted))
     if rule.weights == "shared" and near.weights.shape[1] > 1:
         columns = partial(studentized_weights, near)
-        ball, distances = attention(columns, len(near), candidates=single)
+        ball, distances = attention(columns, len(near))
         roots = 2.0 * np.sqrt(near.weights)
         middle = roots[ball.center] / np.linalg.norm(roots[ball.center])
         values = roots @ linalg.null_space(middle[None])  # what is left is constant, or of order 2
         rows = np.repeat(near.rows[:, None], values.shape[1], axis=1)
-        out.append(Coordinates("weights", values, rows, closest_half(distances, single)))
+        out.append(Coordinates("weights", values, rows, closest_half(distances, everybody)))
     return out
 
 

@@ -141,7 +141,7 @@ class Filtered:
 
 def through_center(estimates: Estimates, rule: Rule) -> Filtered:
     """Studentised blocks around one partition in the middle, cut by theory's spread (METHOD 12)."""
-    found = block_center(estimates, np.ones(len(estimates), dtype=bool))
+    found = block_center(estimates)
     if found is None:
         return without_blocks(estimates, rule)
     near, order, center = found
@@ -195,7 +195,7 @@ def without_blocks(estimates: Estimates, rule: Rule) -> Filtered:
 
 
 def block_center(
-    estimates: Estimates, candidates: NDArray[np.bool_]
+    estimates: Estimates,
 ) -> tuple[Estimates, NDArray[np.intp], int] | None:
     """Return the estimates aligned to the center of their blocks, their order, and its position.
 
@@ -208,8 +208,7 @@ def block_center(
     if usual == 0:
         return None
     mean = _mean_distances(blocks_at(near, first), near)
-    heard = candidates & (large >= usual)
-    center = attention(mean, len(near), candidates=heard if heard.any() else candidates)[0].center
+    center = attention(mean, len(near), candidates=large >= usual)[0].center
     order = orders(estimates, estimates.mixture(center))
     return estimates.reordered(order), order, center
 

@@ -82,6 +82,11 @@ class Majority:
     groups: dict[int, str]
     even: bool
 
+    def middle(self) -> int:
+        """Position of the kept partition that lies closest to what all agree on, block by block."""
+        worst = np.max([b.distances / max(b.cutoff, 1e-300) for b in self.blocks], axis=0)
+        return int(np.argmin(np.where(self.kept, worst, np.inf)))
+
 
 def majority(
     blocks: Sequence[Coordinates],
@@ -201,7 +206,9 @@ def _measured(
     degrees = _degrees(squares[heard], voices[heard], block)
     inner = _inner(squares[heard], voices[heard], degrees, block.degrees)
     cut = MARGIN * np.clip(inner, lowest, highest) * _chi2(1.0 - level, degrees) / degrees
-    return Block(block.name, np.sqrt(squares), float(np.sqrt(cut)), float(plain[heard].mean()))
+    within = heard & (squares <= cut)
+    level_seen = float(plain[within if within.any() else heard].mean())
+    return Block(block.name, np.sqrt(squares), float(np.sqrt(cut)), level_seen)
 
 
 def _degrees(squares: Array, voices: Array, block: Coordinates) -> float:

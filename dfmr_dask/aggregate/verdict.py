@@ -96,7 +96,9 @@ def verdict_on(
     gates = tuple(_spread(gate, estimates, n_partitions) for gate in merged.gates)
     out = np.flatnonzero(~merged.kept)
     dropped = reasons | {
-        int(estimates.ids[i]): _reason(merged, int(i), [str(one) for one in largest(found, int(i))])
+        int(estimates.ids[i]): _reason(
+            merged, int(i), [str(one) for one in largest(found, int(i), 1)]
+        )
         for i in out
     }
     m = len(estimates)
@@ -141,10 +143,11 @@ def _spread(gate: Gate, estimates: Estimates, n_partitions: int) -> Gate:
 
 def _reason(merged: Merged, i: int, notable: list[str]) -> str:
     """Say which gates somebody failed, or why else it is out, and what deviates most."""
-    crossed = [
-        f"{gate.name} {gate.distances[i]:.3g} > {gate.cutoff:.3g}"
-        for gate in merged.gates
-        if not gate.passed()[i]
-    ]
-    told = ", ".join(crossed) or merged.reasons.get(i, "left out by the aggregator")
+    if i in merged.reasons:
+        return merged.reasons[i]
+    failed = [gate for gate in merged.gates if not gate.passed()[i]]
+    if failed and all(np.isinf(gate.distances[i]) for gate in failed):
+        return "no component of its estimate has rows enough to be tested"
+    crossed = [f"{gate.name} {gate.distances[i]:.3g} > {gate.cutoff:.3g}" for gate in failed]
+    told = ", ".join(crossed) or "left out by the aggregator"
     return f"{told} ({'; '.join(notable)})" if notable and crossed else told

@@ -32,15 +32,15 @@ json_option = click.option(
 )
 
 
-def overrides_option(command: Command) -> Command:
-    """Add ``--set``."""
+def overrides_option(example: str = "mixture.n_components=5") -> Callable[[Command], Command]:
+    """Return what adds ``--set`` to a command, with a key of its configurations as an example."""
     return click.option(
         "--set",
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Lay a value over the configuration, as in --set mixture.n_components=5.",
-    )(command)
+        help=f"Lay a value over the configuration, as in --set {example}.",
+    )
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -107,7 +107,7 @@ def commands() -> None:
 
 @commands.command()
 @config_argument
-@overrides_option
+@overrides_option()
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the same folder.")
 @json_option
 def run(config: Path, overrides: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
@@ -124,7 +124,7 @@ def run(config: Path, overrides: tuple[str, ...], overwrite: bool, as_json: bool
 
 @commands.command()
 @config_argument
-@overrides_option
+@overrides_option("grid.rows=500")
 @click.option("--overwrite", is_flag=True, help="Begin anew, in place of going on.")
 @json_option
 def compare(config: Path, overrides: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
@@ -141,7 +141,7 @@ def compare(config: Path, overrides: tuple[str, ...], overwrite: bool, as_json: 
 
 @commands.command()
 @config_argument
-@overrides_option
+@overrides_option()
 @json_option
 def plan(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show what CONFIG would read, and the memory it takes; nothing is computed."""
@@ -157,7 +157,7 @@ def plan(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
 @commands.command()
 @config_argument
-@overrides_option
+@overrides_option()
 def simulate(config: Path, overrides: tuple[str, ...]) -> None:
     """Write the seeded synthetic store that CONFIG describes, with its truth beside it."""
     from dfmr_dask.command.config import read_config  # noqa: PLC0415
@@ -179,7 +179,9 @@ def simulate(config: Path, overrides: tuple[str, ...]) -> None:
 @click.option("--aggregator", help="dfmr, vanilla, coat, trim or oracle.")
 @click.option("--method", help="blocks or paper, each with gates and rho of its own.")
 @click.option("--weights", help="shared or free.")
-@click.option("--gate", "gates", multiple=True, help="blocks, ctd, fisher or l2; may be repeated.")
+@click.option(
+    "--gate", "gates", multiple=True, help="blocks, center, ctd, fisher or l2; may be repeated."
+)
 @click.option(
     "--rho",
     type=float,

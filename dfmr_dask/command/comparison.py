@@ -6,13 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from dfmr_dask.aggregate.aggregators import AGGREGATORS
 from dfmr_dask.aggregate.gates import PARTS
@@ -25,11 +19,13 @@ from dfmr_dask.command.schema import (
     RunSection,
     Section,
     Seed,
+    check_component,
     one_of,
 )
 from dfmr_dask.corruption import ATTACKS, Corruption
 from dfmr_dask.experiments.cells import PENALTIES
 from dfmr_dask.experiments.cells import STARTS as PLACES
+from dfmr_dask.experiments.judging import ORACLE
 from dfmr_dask.experiments.rivals import RIVALS
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.local.start import STARTS
@@ -85,21 +81,18 @@ class DigitsSection(Section):
         return self
 
 
-class RowsSection(Section):
-    """An array or group of rows."""
-
-    path: str
-    group: str | None = None
-    features: Features | None = None
-    storage_options: dict[str, Any] | None = None
-
-
 class LabelsSection(Section):
     """An array of integers, one for each honest row: the classes that labels are compared with."""
 
     path: str
     group: str | None = None
     storage_options: dict[str, Any] | None = None
+
+
+class RowsSection(LabelsSection):
+    """An array or group of rows."""
+
+    features: Features | None = None
 
 
 class StoreSection(Section):
@@ -194,9 +187,7 @@ class AggregatorSection(Section):
 class GridSection(Section):
     """How many partitions of which sizes, which attacks on which shares of them, how often."""
 
-    partitions: Annotated[
-        tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False, min_length=1)
-    ]
+    partitions: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(strict=False)]
     rows: PositiveInt | Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]
     attacks: Annotated[
         tuple[Annotated[AttackSection, _spelled_out("attack")], ...], Field(strict=False)
@@ -266,14 +257,25 @@ class CompareConfig(Section):
     def _names_differ(self) -> CompareConfig:
         _check_list("populations", [title_of(one) for one in self.populations])
         _check_list("aggregators", [one.title for one in self.aggregators])
+        for one in self.aggregators:
+            if one.title == ORACLE != one.aggregator:
+                wanted = "another name: the oracle takes part always, and is called so"
+                raise unfitting("aggregators", one.name, wanted, {"aggregator": one.aggregator})
+        return self
+
+    @model_validator(mode="after")
+    def _components_are_there(self) -> CompareConfig:
+        each_digit = (len(set(getattr(one, "honest", ()))) for one in self.populations)
+        order = min(one.n_components or k for one, k in zip(self.populations, each_digit))
+        for i, attack in enumerate(self.grid.attacks):
+            struck = Corruption(attack.attack, 0.0, **attack.options)
+            check_component(struck, order, f"grid.attacks.{i}.component")
         return self
 
     @model_validator(mode="after")
     def _weights_can_drift(self) -> CompareConfig:
-        drift = self.grid.weights_dirichlet
-        if drift is not None and not all(
-            isinstance(one, SimulatedSection) for one in self.populations
-        ):
+        drift, sections = self.grid.weights_dirichlet, self.populations
+        if drift is not None and not all(isinstance(s, SimulatedSection) for s in sections):
             wanted = "nothing, since weights can drift in simulated populations only"
             raise unfitting("grid.weights_dirichlet", drift, wanted)
         return self

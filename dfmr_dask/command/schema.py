@@ -57,6 +57,14 @@ def _bytes(value: int | str) -> int | str:
     return value
 
 
+def check_component(corruption: Corruption, n_components: int, key: str) -> None:
+    """Refuse to strike at a component that mixtures of an order do not have."""
+    try:
+        corruption.check_order(n_components)
+    except ValueError as error:
+        raise unfitting(key, corruption.component, f"one that is there: {error}") from None
+
+
 class Section(BaseModel):
     """A part of a configuration: no unknown keys, no silent conversions, no changes later."""
 
@@ -232,6 +240,13 @@ class RunConfig(Section):
             if self.corruption is None and (value == "oracle" or "oracle" in tuple(value)):
                 wanted = "a corruption section beside the oracle, which is told who lies"
                 raise unfitting(f"aggregate.{key}", value, wanted)
+        return self
+
+    @model_validator(mode="after")
+    def _component_is_there(self) -> RunConfig:
+        if self.corruption is not None:
+            order = self.mixture.n_components
+            check_component(self.corruption.corruption(), order, "corruption.component")
         return self
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ def take(model: Any, result: Result, partitions: xr.Dataset) -> None:
     model.verdict_ = result.verdict
     model.partitions_ = partitions
     model.n_iter_ = max((message.n_iter for message in kept), default=1)
+    model.n_passes_ = int(result.passes)
     model.converged_ = all(message.converged for message in kept)
     model.lower_bound_ = float(result.score)
 

@@ -60,7 +60,7 @@ class GaussianMixture(Answers):
         The default filter, or that of Zhang, Tan & Chen (arXiv 2407.13980) to the letter.
     weights : {"shared", "free"}, default="shared"
         Whether honest partitions share the weights of the components.
-    gates : tuple of {"blocks", "ctd", "fisher", "l2"}, optional
+    gates : tuple of {"blocks", "center", "ctd", "fisher", "l2"}, optional
         Distances that an estimate has to pass, in place of the method's own.
     rho : float, optional
         Cut at rho times the radius around the center, in place of a cut without tuning.
@@ -90,6 +90,8 @@ class GaussianMixture(Answers):
         Whether EM converged in all kept partitions.
     n_iter_ : int
         Most EM iterations of a kept partition.
+    n_passes_ : int
+        How many of the ``polish`` passes were taken.
     lower_bound_ : float
         Mean log density a row of the final model over the rows that checked it, in nats, weighted
         where rows have weights.

@@ -19,6 +19,7 @@ from dfmr_dask.run.places import check_place
 
 FACTS: Mapping[str, type | tuple[type, ...]] = {
     "n_iter": int,
+    "n_passes": int,
     "converged": bool,
     "lower_bound": (float, int),
 }

@@ -9,6 +9,7 @@ summary.csv         ratios of mean errors to the oracle's, with their intervals
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from dfmr_dask.run.tasks import Failure, InProcess, Tasks
 DESCRIPTION, CELLS = "comparison.json", "cells"
 STAGE = "compare"
 SHOWN = 3  # of several failures
+NAME_LETTERS = 40  # of a population in a file's name: file systems allow 255 bytes in all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,7 +174,7 @@ def _computed(comparison: Comparison, folder: Path, tasks: Tasks, emit: Emit) ->
     emit(Event(STAGE, done, total))
     for cell, result in _results(left, comparison.design, tasks):
         if isinstance(result, Failure):
-            failed.append(f"{_name(cell)}: {result.reason}")
+            failed.append(f"{_told(cell)}: {result.reason}")
         else:
             write_json(_place(folder, cell), result)
         done += 1
@@ -251,5 +253,13 @@ def _place(folder: Path, cell: Cell) -> Path:
 
 
 def _name(cell: Cell) -> str:
-    words = "".join(letter if letter.isalnum() else "-" for letter in cell.population)
-    return f"{words}-{cell.draw}-m{cell.m}-seed{cell.seed}"
+    """Name the file of a cell; names of populations that read the same there differ by a hash."""
+    name = cell.population
+    words = "".join(letter if letter.isalnum() else "-" for letter in name[:NAME_LETTERS])
+    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{words}-{mark}-{cell.draw}-m{cell.m}-seed{cell.seed}"
+
+
+def _told(cell: Cell) -> str:
+    """Name a cell for people."""
+    return f"{cell.population}, draw {cell.draw}, m = {cell.m}, seed {cell.seed}"

@@ -5,6 +5,7 @@
     python -m dfmr_dask.experiments.studies store
     python -m dfmr_dask.experiments.studies photograph
     python -m dfmr_dask.experiments.studies adversaries
+    python -m dfmr_dask.experiments.studies insiders
 
 Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
 """
@@ -21,6 +22,7 @@ import numpy as np
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import open_source
 from dfmr_dask.experiments.accuracy import error, ratio_interval
+from dfmr_dask.experiments.insiders import insiders
 from dfmr_dask.experiments.photograph import (
     FULL,
     PARTITIONS,
@@ -187,6 +189,7 @@ STUDIES: Mapping[str, Callable[[], Sequence[Any]]] = {
     "store": whole_store,
     "photograph": photograph,
     "adversaries": adversaries,
+    "insiders": insiders,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +41,9 @@ def summarized(table: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``cases`` (seeds and draws of the population), ``ratio`` with ``low`` and ``high``: the
         ratio of the mean error to the oracle's, and its 95 % bootstrap interval over cases
-        (METHOD 10); means of the scores, share of answers that were certified, median seconds,
-        and how many cases gave no answer: their ratio is not a number.
+        (METHOD 10); means of the scores, share of answers that were certified, median seconds;
+        ``failures``, how many cases gave no answer, and ``failure``, why the first of them gave
+        none. Their ratio is not a number.
     """
     rows = []
     for case, group in table.groupby(CASE, sort=False):
@@ -50,6 +51,7 @@ def summarized(table: pd.DataFrame) -> pd.DataFrame:
         for name in group["aggregator"].unique():
             ratio = ratio_interval(_errors(group, name), oracle)
             one = group[group["aggregator"] == name]
+            reasons = one.loc[one["failure"] != "", "failure"]
             rows.append(
                 {
                     **dict(zip(CASE, case, strict=True)),
@@ -59,7 +61,8 @@ def summarized(table: pd.DataFrame) -> pd.DataFrame:
                     **{score: float(one[score].mean()) for score in MEANS},
                     "certified": float(one["certified"].mean()),
                     "seconds": float(one["seconds"].median()),
-                    "failures": int((one["failure"] != "").sum()),
+                    "failures": len(reasons),
+                    "failure": next(iter(reasons), ""),
                 }
             )
     return pd.DataFrame(rows)
@@ -100,16 +103,29 @@ def as_dataset(table: pd.DataFrame) -> xr.Dataset:
 
 
 def summary_text(summary: Sequence[Record]) -> str:
-    """Return the ratios of mean errors to the oracle's, one line a case, for people."""
+    """Return the ratios of mean errors to the oracle's, one line a case, for people.
+
+    Aggregators that gave no answer keep their place, and stand below with a reason.
+    """
     frame = pd.DataFrame(list(summary))
     parts = []
     for (population, m), group in frame.groupby(["population", "m"], sort=False):
-        wide = group.pivot_table(
-            index=["attack", "alpha"], columns="aggregator", values="ratio", sort=False
-        )
+        cases = pd.MultiIndex.from_frame(group[["attack", "alpha"]].drop_duplicates())
+        wide = group.pivot(index=["attack", "alpha"], columns="aggregator", values="ratio")
+        wide = wide.reindex(index=cases, columns=group["aggregator"].unique())
         title = f"{population}, m = {m}: mean error over the oracle's"
-        parts.append(f"{title}\n{wide.to_string(float_format=lambda ratio: f'{ratio:.3g}')}")
+        table = wide.to_string(float_format=lambda ratio: f"{ratio:.3g}", na_rep="-")
+        parts.append("\n".join([title, table, *_failures(group)]))
     return "\n\n".join(parts)
+
+
+def _failures(group: pd.DataFrame) -> Iterator[str]:
+    """Say of each aggregator how many answers it failed to give, and why the first of them."""
+    failed = group[group["failures"] > 0]
+    for name, those in failed.groupby("aggregator", sort=False):
+        count = those["failures"].sum()
+        answers = "answer" if count == 1 else "answers"
+        yield f"{name}: {count} {answers} failed: {those['failure'].iloc[0]}"
 
 
 def _errors(group: pd.DataFrame, name: str) -> list[float]:

@@ -35,10 +35,6 @@ class Context:
     ledger: Ledger | None = None
     replacement: Source | None = None
 
-    def __post_init__(self) -> None:
-        if self.settings.corruption is not None:
-            self.settings.corruption.check_order(self.settings.n_components)
-
     @property
     def byzantine(self) -> tuple[int, ...]:
         """Partitions that a simulation makes Byzantine."""

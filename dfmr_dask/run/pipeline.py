@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from dfmr_dask.aggregate.alignment import like
 from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import DegenerateRows, InvalidSource
@@ -99,7 +100,7 @@ def fit(
 
     said = [polished.note] if polished.note else []
     return Result(
-        polished.mixture,
+        like(polished.mixture, aggregation.mixture),  # the verdict names the aggregate's components
         verdict,
         messages,
         agreed.start,

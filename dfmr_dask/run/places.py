@@ -57,13 +57,13 @@ def check_room(folder: Path, marker: str, *, overwrite: bool) -> None:
     if not overwrite:
         raise RunFolderExists(
             f"{folder} holds something already. Choose another folder (run.folder of a "
-            "configuration, run= in Python), remove this one, or let `dfmr run --overwrite` "
-            "replace an earlier run."
+            "configuration, run= in Python), remove this one, or let --overwrite replace an "
+            "earlier run."
         )
     if not (folder / marker).is_file():
         raise RunFolderExists(
-            f"{folder} holds something that is no run (there is no {marker} in it), so --overwrite "
-            "does not replace it. Choose another folder."
+            f"{folder} holds something else than this command writes (there is no {marker} in "
+            "it), so --overwrite does not replace it. Choose another folder."
         )
     if folder.is_symlink() or Path.cwd().is_relative_to(folder.resolve()):
         raise RunFolderExists(

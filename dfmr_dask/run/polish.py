@@ -199,7 +199,8 @@ def _objection(before: Answers, after: Answers, heard: NDArray[np.bool_]) -> str
         for old, new, one in zip(before, after, heard, strict=True)
         if one and old is not None and new is not None and np.isfinite(old.score)
     ]
-    counted = [gain for gain in gains if not np.isnan(gain)]
+    # Infinite praise is no score; minus infinity is an honest answer to an absurd mixture.
+    counted = [gain for gain in gains if gain < np.inf]
     if 2 * len(counted) <= int(heard.sum()):
         return "half of those who took part in the next one or more gave no score of it"
     if crowd_median(np.array(counted)) < 0.0:

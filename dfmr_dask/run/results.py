@@ -74,7 +74,8 @@ def partition_table(source: Source, result: Result) -> xr.Dataset:
     xarray.Dataset
         Dimension ``partition``; the cut of each gate is an attribute of its distances. How far
         each parameter of an estimate lies from the aggregate's stands along ``component`` and
-        ``feature`` as well.
+        ``feature`` as well, and so does ``component_kept`` where components were judged one by
+        one: which of each partition were merged, in the order of the aggregate's.
     """
     locations = [source.box_text(i) for i in range(len(source.plan))]
     return verdict_table(locations, result.messages, result.verdict)
@@ -109,6 +110,8 @@ def verdict_table(
     for gate in verdict.gates:
         attributes = {"cutoff": gate.cutoff, "radius": gate.radius}
         table[f"distance_{gate.name}"] = ("partition", gate.distances, attributes)
+    if verdict.components_kept is not None:
+        table["component_kept"] = (("partition", "component"), verdict.components_kept)
     for name, values in verdict.deviations.items():
         one = values.shape[-1] == 1 and name == "weight"
         dims = ("partition", "component") if one else ("partition", "component", "feature")

@@ -43,7 +43,7 @@ class Settings:
         ``paper``: own starts, own penalty, L² and rho.
     weights : {"shared", "free"}
         ``free`` where honest partitions may differ in their weights.
-    gates : tuple of {"blocks", "ctd", "fisher", "l2"}, optional
+    gates : tuple of {"blocks", "center", "ctd", "fisher", "l2"}, optional
     rho : float, optional
     unit : {"partition", "component"}
         ``component`` judges each component of each partition on its own, for failures that hit
@@ -109,6 +109,8 @@ class Settings:
             raise ValueError(f"rho={self.rho}: the ball around the center already has rho = 1")
         if self.unit == "component":
             check_rule(self.family, self.rule)
+        if self.corruption is not None:
+            self.corruption.check_order(self.n_components)
         if self.corruption is None and "oracle" in (self.aggregator, *self.compare):
             raise ValueError("the oracle exists in simulations only: it needs a corruption")
 
@@ -125,5 +127,5 @@ def _check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
 
 
 def _check_positive(name: str, value: float, *, at_least: float) -> None:
-    if not value >= at_least:
-        raise ValueError(f"{name}={value!r}; wanted at least {at_least}")
+    if isinstance(value, bool) or not value >= at_least:
+        raise ValueError(f"{name}={value!r}; wanted a number, at least {at_least}")

@@ -9,6 +9,7 @@ from typing import Any
 FILTERING = "dfmr"  # the aggregator that filters, and so the one that can certify
 SHOWN_FEATURES = 6  # columns of the table of components; the model file has all of them
 SHOWN_IDS = 12
+CHOSEN = {"polished": "aggregate after more rounds on samples"}  # the others as they are called
 SAME_REASON = 3  # from so many reasons of one form on, one stands for all
 
 
@@ -73,8 +74,9 @@ def _filter(summary: Mapping[str, Any]) -> list[str]:
 
 def _chosen(summary: Mapping[str, Any]) -> str:
     what, passes = summary["chosen"], summary.get("polishing_passes", 0)
-    polished = f", polished in {passes} {'pass' if passes == 1 else 'passes'}" if passes else ""
-    return f"; the check at the end kept the {what}{polished}" if what else ""
+    polished = f"polished in {passes} {'pass' if passes == 1 else 'passes'}" if passes else ""
+    kept = f"the check at the end kept the {CHOSEN.get(what, what)}" if what else ""
+    return "".join(f"; {told}" for told in (kept, polished) if told)
 
 
 def _score(summary: Mapping[str, Any]) -> str:
@@ -90,9 +92,14 @@ def _partitions(summary: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{len(summary[k])} {k}" for k in ("kept", "dropped", "failed", "empty"))
     lines = [f"Partitions  {summary['partitions']}: {counts}"]
     if summary["dropped"]:
-        lines.append("  reasons for dropping: distances to the center > cut-off, gate by gate")
+        lines.append("  reasons for dropping: distances beyond their cut-off, or what else is said")
     for kind in ("dropped", "failed"):
         lines += [f"  {kind} {line}" for line in grouped(summary[kind])]
+    if (out := summary.get("components_left_out")) is not None:
+        lines.append(
+            f"  {_count(out['components'], 'component')} of "
+            f"{_count(out['partitions'], 'kept partition')} were left out of the merge"
+        )
     if lies := set(summary["byzantine"]):
         caught = lies - set(summary["kept"])
         honest = {one["id"] for one in summary["dropped"]} - lies
@@ -182,6 +189,10 @@ def _table(title: str, rows: list[list[str]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join([title, *(f"  {line}".rstrip() for line in lines)])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _number(value: float | None) -> str:

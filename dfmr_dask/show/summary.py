@@ -9,6 +9,7 @@ import numpy as np
 
 from dfmr_dask.aggregate.distances import ctd
 from dfmr_dask.aggregate.estimates import collect
+from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import Source
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
@@ -59,7 +60,8 @@ def summarize(
     dict
         ``rows``, ``partitions``, ``kept`` (ids), ``dropped`` (id and reason each), ``score``
         (mean log-likelihood a row over the kept partitions, in nats), ``seconds`` by stage,
-        ``files``, and more.
+        ``files``, and more; ``components_left_out`` is null unless components were judged one by
+        one: how many (``components``) of how many of the kept partitions (``partitions``).
     """
     verdict, messages = result.verdict, result.messages
     return {
@@ -78,6 +80,7 @@ def summarize(
         "unit": settings.unit,
         "chosen": result.chosen,
         "polishing_passes": int(result.passes),
+        "components_left_out": _left_out(verdict),
         "certified": bool(verdict.certified),
         "doubts": list(verdict.doubts),
         "notes": list(result.notes),
@@ -108,6 +111,14 @@ def components(mixture: Mixture) -> list[dict[str, Any]]:
         variances = np.diagonal(params["covariances"], axis1=1, axis2=2)
     rows = zip(mixture.weights, params["means"], np.sqrt(variances), strict=True)
     return [{"weight": float(w), "mean": mean.tolist(), "sd": sd.tolist()} for w, mean, sd in rows]
+
+
+def _left_out(verdict: Verdict) -> dict[str, int] | None:
+    """Count what was left out of the kept partitions, where components were judged one by one."""
+    if verdict.components_kept is None:
+        return None
+    out = ~verdict.components_kept[list(verdict.kept)]
+    return {"components": int(out.sum()), "partitions": int(out.any(axis=1).sum())}
 
 
 def _reasons(reasons: Mapping[int, str]) -> list[dict[str, Any]]:

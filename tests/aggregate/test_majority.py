@@ -122,6 +122,43 @@ def test_who_repeats_another_estimate_counts_once() -> None:
     assert any("copies" in doubt for doubt in found.verdict.doubts)
 
 
+@pytest.mark.parametrize(("m", "liars"), [(12, 7), (16, 9), (20, 12), (40, 36)])
+@pytest.mark.parametrize("gate", ["blocks", "ctd", "center"])
+def test_a_majority_of_copies_is_never_certified(m: int, liars: int, gate: str) -> None:
+    truth, messages = honest_messages(FULL, m=m)
+    told = lies(messages, Corruption("collude", 0.5), range(liars), known=truth, seed=1)
+    verdict = aggregate(told, rule=rule_named(gates=(gate,))).verdict
+    assert not verdict.certified
+    assert any("copies" in doubt for doubt in verdict.doubts)
+    assert set(range(1, liars)) <= set(verdict.dropped)
+
+
+def test_the_center_is_one_of_the_kept() -> None:
+    for seed in range(6):
+        found, _ = answered(Corruption("weight", 0.45), seed=seed)
+        assert found.verdict.center in found.verdict.kept
+
+
+def test_doubts_name_components_as_the_model_has_them() -> None:
+    truth, messages = honest_messages(FULL, m=12)
+    del truth
+    thin = []
+    for message in messages:
+        assert message.mixture is not None
+        near = message.mixture.reordered(np.argsort(message.mixture.params["means"][:, 0]))
+        thin.append(
+            Message(
+                message.partition,
+                "fitted",
+                1000,
+                mixture=Mixture(FULL, [0.015, 0.485, 0.5], near.params),
+            )
+        )
+    found = aggregate(thin)
+    assert found.mixture.weights[2] < 0.02
+    assert any("[2]" in doubt for doubt in found.verdict.doubts)
+
+
 @each_family
 def test_copies_are_found_whatever_their_labels(family: Family) -> None:
     _, messages = honest_messages(family, m=12)
