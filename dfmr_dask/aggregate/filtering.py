@@ -36,6 +36,7 @@ from dfmr_dask.aggregate.gates import (
 from dfmr_dask.aggregate.majority import majority
 from dfmr_dask.families.base import take
 
+DISAGREE = "two groups disagree, and the smaller one is no small minority: it may be the honest one"
 FEWEST_DISTINCT = 3  # estimates: among fewer no outlier can be told
 MORE_FROM_FEW = 0.7  # of the parameters: how much less the rows of a small partition tell
 
@@ -129,7 +130,7 @@ def through_blocks(estimates: Estimates, rule: Rule) -> Filtered:
         spread="spread" not in rule.without,
     )
     gates = tuple(Gate(b.name, b.distances, b.cutoff, b.cutoff, b.level) for b in agreed.blocks)
-    doubts = ("two groups of about the same size disagree",) if agreed.even else ()
+    doubts = (DISAGREE,) if agreed.even else ()
     large = component_rows(near) >= FEWEST_ROWS
     tested = large & large[center]
     middle = agreed.middle()

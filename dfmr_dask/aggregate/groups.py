@@ -16,6 +16,7 @@ APART, FEW_APART = (
 FEWEST_IN_GROUP, SMALLEST_GROUP = 2, 0.02  # partitions, share: single ones are the cut's business
 FEWEST_TO_SPLIT = 8
 FEWEST_LEFT = 0.45  # share of all that a split must leave: honest partitions, but for a few
+NARROW = 0.65  # share of all on the larger side, up to which it may be the wrong one
 POWER_STEPS = 30
 ELEMENTS = 1 << 21  # of a temporary array
 ONE_APART, FEW_ONE_APART = 4.5, 60.0  # the same for the best of some hundred single coordinates
@@ -60,7 +61,7 @@ def split_off(
             if number - len(members) < FEWEST_LEFT * candidates.sum():
                 even = True
                 continue
-            even |= above == 0.5
+            even |= max(above, 1.0 - above) <= NARROW
             left[members] = False
             text = f"one of {len(members)} that stand {distance:.1f} spreads apart in {block.name}"
             said |= {int(i): text for i in members}

@@ -74,7 +74,7 @@ class Majority:
     groups : mapping of position to text
         What is said of those who pass every block, but stood apart with others.
     even : bool
-        Some split left no group of more than half of all.
+        Some split on the way left no large majority on one side.
     """
 
     kept: Mask
@@ -128,7 +128,8 @@ def majority(
     for _ in range(ROUNDS):
         kept = _more_than_half(found, candidates)
         if split:
-            groups, even = split_off(blocks, kept, candidates)
+            groups, narrow = split_off(blocks, kept, candidates)
+            even |= narrow  # who was recruited on the way is not seen at the end
             kept[list(groups)] = False
         if kept.tobytes() in seen:
             break

@@ -265,8 +265,8 @@ class CompareConfig(Section):
 
     @model_validator(mode="after")
     def _components_are_there(self) -> CompareConfig:
-        each_digit = (len(set(getattr(one, "honest", ()))) for one in self.populations)
-        order = min(one.n_components or k for one, k in zip(self.populations, each_digit))
+        those = self.populations  # of digits: a component for each, unless it is said
+        order = min(one.n_components or len(getattr(one, "honest", ())) for one in those)
         for i, attack in enumerate(self.grid.attacks):
             struck = Corruption(attack.attack, 0.0, **attack.options)
             check_component(struck, order, f"grid.attacks.{i}.component")

@@ -153,7 +153,7 @@ def polish(
             note = "half of the kept partitions or more gave no step that can be used"
             break
         after = _pass(context, kept, there[0], together, taken + 1)
-        note = _objection(answers, after, there[1]) or _objection(first, after, there[1])
+        note = objection(answers, after, there[1]) or objection(first, after, there[1])
         if not note:
             here, answers, taken = there[0], after, taken + 1
     if note:
@@ -192,8 +192,21 @@ def _steps(
     return mixtures, rows
 
 
-def _objection(before: Answers, after: Answers, heard: NDArray[np.bool_]) -> str:
-    """Say why a pass is not taken, from the gains in score of those who took part in it."""
+def objection(before: Answers, after: Answers, heard: NDArray[np.bool_]) -> str:
+    """Say why a pass is not taken, from the gains in score of those who took part in it.
+
+    Parameters
+    ----------
+    before, after : sequences of Step or None
+        Of all kept partitions, in the same order.
+    heard : mask
+        Who took part in the pass.
+
+    Returns
+    -------
+    str
+        Empty when nothing speaks against it.
+    """
     gains = [
         new.score - old.score
         for old, new, one in zip(before, after, heard, strict=True)

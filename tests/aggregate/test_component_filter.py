@@ -154,12 +154,46 @@ def test_components_too_small_to_be_tested_come_from_their_medoid() -> None:
     assert any("fewer than 20 rows" in doubt for doubt in found.verdict.doubts)
 
 
+def test_who_fails_the_cut_is_not_merged() -> None:
+    """Half of the machines have their third component elsewhere, each at a place of its own."""
+    bad = np.zeros((M, K), dtype=bool)
+    bad[: M // 2 + 1, 2] = True
+    usable, _ = collect(messages("mean", bad))
+    found = filtered_components(usable, SINGLY)
+    assert (found.distances[found.kept] <= 1.0).all()
+    assert (found.distances[~found.kept] > 1.0).all()
+    (struck,) = np.flatnonzero(2 * found.kept.sum(axis=0) <= M)
+    verdict = aggregate(messages("mean", bad), rule=SINGLY).verdict
+    count = int(found.kept[:, struck].sum())
+    assert any(f"of {M} usable partitions only {count} of" in d for d in verdict.doubts)
+
+
+def test_who_is_forced_in_against_the_filter_is_named() -> None:
+    bad = np.zeros((M, K), dtype=bool)
+    bad[4] = True
+    told = aggregate(messages("mean", bad), rule=SINGLY, keep=[4]).verdict.doubts
+    assert any("partitions 4 have components that fail" in doubt for doubt in told)
+    told = aggregate(messages("mean", bad), rule=SINGLY).verdict.doubts
+    assert not any("forced in" in doubt for doubt in told)
+
+
+def test_what_is_too_small_to_be_tested_and_copies_are_told_of() -> None:
+    said = messages("mean", np.zeros((M, K), dtype=bool))
+    said[5] = Message(5, "fitted", 30, mixture=estimates()[5])
+    said.append(Message(M, "fitted", ROWS, mixture=estimates()[0]))
+    verdict = aggregate(said, rule=SINGLY).verdict
+    assert any("fewer than 20 rows were left out untested, of 5" in d for d in verdict.doubts)
+    assert verdict.dropped[M] == "a copy of partition 0"
+
+
 def test_what_is_for_whole_machines_is_refused() -> None:
     said = messages("mean", failing())
     with pytest.raises(InvalidConfiguration, match="whole machines"):
         aggregate(said, rule=Rule(gates=("l2",), unit="component"))
     with pytest.raises(InvalidConfiguration, match="whole machines"):
         aggregate(said, rule=Rule(rho=2.0, unit="component"))
+    with pytest.raises(InvalidConfiguration, match="came with the method 'paper'"):
+        aggregate(said, rule=Rule(gates=("l2",), rho=1.35, paper=True, unit="component"))
     tied = population(2, 2).params
     shared = {**tied, "covariances": np.repeat(tied["covariances"][:1], 2, axis=0)}
     one = Mixture(COVARIANCE_TYPES["tied"], np.array([0.5, 0.5]), shared)

@@ -178,7 +178,7 @@ def test_overwrite_replaces_a_run_and_nothing_else(
     Path("runs/paper-simulation").mkdir(parents=True)
     Path("runs/paper-simulation/thesis.tex").write_text("precious")
     assert run_small("paper-simulation", "--overwrite") == 2
-    assert "holds something that is no run" in capsys.readouterr().err
+    assert "holds something else than this command writes" in capsys.readouterr().err
     assert Path("runs/paper-simulation/thesis.tex").read_text() == "precious"
 
 

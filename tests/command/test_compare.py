@@ -212,6 +212,14 @@ def test_too_few_rows_are_told(store: Path, here: Path, capsys: pytest.CaptureFi
         ),
         ({"populations": []}, "populations: came []; wanted one value"),
         ({"aggregators": ["dfmr", "dfmr"]}, "aggregators: .* 'dfmr' once"),
+        (
+            {"aggregators": [{"name": "oracle", "aggregator": "dfmr"}]},
+            "aggregators: came 'oracle', with aggregator: dfmr; wanted another name",
+        ),
+        (
+            {"grid": {**SMALLEST["grid"], "attacks": [{"attack": "mean", "component": 2}]}},
+            "grid.attacks.0.component: came .*; wanted one that is there: component 2 .* 0 to 1",
+        ),
         ({"aggregators": ["vanila"]}, "aggregators.0.aggregator: .*did you mean vanilla?"),
         (
             {"aggregators": [{"aggregator": "coat", "rho": 2.0}]},
@@ -232,6 +240,45 @@ def test_too_few_rows_are_told(store: Path, here: Path, capsys: pytest.CaptureFi
 def test_what_is_not_understood_is_named(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidConfiguration, match=said.replace("?", r"\?").replace("[]", r"\[\]")):
         comparison_of({**SMALLEST, **changes})
+
+
+def test_a_number_out_of_range_gives_one_line() -> None:
+    with pytest.raises(InvalidConfiguration) as refused:
+        comparison_of({**SMALLEST, "grid": {**SMALLEST["grid"], "partitions": [1]}})
+    assert str(refused.value) == "grid.partitions.0: came 1; wanted greater than or equal to 2"
+    with pytest.raises(InvalidConfiguration, match="grid.partitions: .* one value at the least"):
+        comparison_of({**SMALLEST, "grid": {**SMALLEST["grid"], "partitions": []}})
+
+
+def test_an_oracle_may_have_another_name() -> None:
+    named = {"name": "best", "aggregator": "oracle"}
+    config = comparison_of({**SMALLEST, "aggregators": ["dfmr", "oracle", named]})
+    assert [one.title for one in config.aggregators] == ["dfmr", "oracle", "best"]
+
+
+def test_components_are_counted_in_every_population() -> None:
+    digits = {"kind": "digits", "honest": [0, 1, 2], "alien": [7]}
+    for k, fits in ((2, True), (3, False)):
+        attacks = [{"attack": "mean", "component": k}]
+        values = {"populations": [digits], "grid": {**SMALLEST["grid"], "attacks": attacks}}
+        if fits:
+            comparison_of({**SMALLEST, **values})
+        else:
+            with pytest.raises(InvalidConfiguration, match="mixtures of 3 components"):
+                comparison_of({**SMALLEST, **values})
+
+
+def test_help_and_refusals_speak_of_comparisons(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dfmr("compare", "--help") == 0
+    assert "--set grid.rows=500" in " ".join(capsys.readouterr().out.split())
+    Path("runs/a").mkdir(parents=True)
+    Path("runs/a/diary.txt").write_text("mine")
+    assert compare(config, "--overwrite") == 2
+    told = capsys.readouterr().err
+    assert "there is no comparison.json in it" in told
+    assert "run" not in told.replace("runs/a", "")
 
 
 def test_credentials_are_not_written_down() -> None:

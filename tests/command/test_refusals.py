@@ -40,6 +40,11 @@ def everything(folder: Path) -> dict[str, bytes]:
         (["picture=true", "labels.write=true"], 2, "picture: came True"),
         (["cluster.memory_limit=1MiB"], 2, "cluster.memory_limit: came '1MiB'"),
         (["aggregate.compare=[oracle]", "corruption=null"], 2, "aggregate.compare: came ('oracle'"),
+        (
+            ["corruption={attack: mean, fraction: .2, component: 9}"],
+            2,
+            "corruption.component: came (9,); wanted one that is there: component 9",
+        ),
         (["source.features=nothing"], 2, "source: "),
         (["source.group=nothing"], 2, "source: "),
         (["source.n_partitions=99999"], 2, "source: n_partitions=99999"),

@@ -38,7 +38,7 @@ from dfmr_dask.experiments.collected import collected
 from dfmr_dask.experiments.compare import Comparison, Population, compare
 from dfmr_dask.experiments.judging import Contender
 from dfmr_dask.experiments.populations import population
-from dfmr_dask.experiments.tables import summarized, table_of
+from dfmr_dask.experiments.tables import summarized, summary_text, table_of
 from dfmr_dask.experiments.worlds import Simulated
 from dfmr_dask.families import Gaussian
 from dfmr_dask.run.events import Event
@@ -211,7 +211,9 @@ def test_a_cluster_gives_the_same_table_as_one_process(
 
 
 def test_failed_cells_are_named_and_the_others_kept(tmp_path: Path) -> None:
-    with pytest.raises(RunUnfinished, match=r"1 of 2 cells failed: two-0-m12-seed1: MemoryError"):
+    with pytest.raises(
+        RunUnfinished, match=r"1 of 2 cells failed: two, draw 0, m = 12, seed 1: MemoryError"
+    ):
         compare(SMALL, tmp_path / "a", Losing(), settings=SETTINGS)
     assert len(list((tmp_path / "a" / "cells").iterdir())) == 1
     assert compare(SMALL, tmp_path / "a", InProcess(), settings=SETTINGS)["computed"] == 1
@@ -291,6 +293,29 @@ def test_an_aggregator_that_fails_is_told_of_and_has_no_ratio() -> None:
     assert summary.loc[("mean", "broken"), "failures"] == 1
     assert summary.loc[("mean", "oracle"), "failures"] == 0
     assert table["failure"].str.contains("Error").sum() == 2
+    text = summary_text(summarized(table).to_dict("records"))
+    assert "oracle  broken" in text
+    assert "broken: 2 answers failed: ZeroDivisionError: nothing to divide by" in text
+
+
+def test_nobody_having_an_answer_is_said() -> None:
+    table = table_of(measured(Cell("two", 0, 8, 0), world(), ONE_ATTACK))
+    table[["error", "ari"]] = np.nan
+    table["failure"] = "ValueError: no"
+    text = summary_text(summarized(table).to_dict("records"))
+    assert "Empty" not in text
+    assert "mean   0.25        -    -" in text
+    assert "oracle: 2 answers failed: ValueError: no" in text
+
+
+def test_names_that_look_alike_or_are_long_have_files_of_their_own(tmp_path: Path) -> None:
+    names = ("a b", "a-b", "é" * 300, "é" * 300 + "!")
+    populations = tuple(Population(name, 0, world) for name in names)
+    several = replace(SMALL, populations=populations, seeds=(0,))
+    found = compare(several, tmp_path / "a", InProcess(), settings={})
+    assert found["computed"] == len(list((tmp_path / "a" / "cells").iterdir())) == 4
+    again = compare(several, tmp_path / "a", InProcess(), settings={})
+    assert (again["computed"], again["summary"]) == (0, found["summary"])
 
 
 def test_starts_penalties_and_drift_are_what_they_say() -> None:

@@ -25,7 +25,7 @@ from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Event, ignore
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.pipeline import Settings, fit
-from dfmr_dask.run.polish import Polished, Step, polish, step
+from dfmr_dask.run.polish import Polished, Step, objection, polish, step
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.tasks import InProcess, OnCluster, Tasks
 
@@ -193,5 +193,25 @@ def test_the_estimator_polishes_and_its_folder_says_so(tmp_path: Path) -> None:
     assert ledger.summary()["polishing_passes"] == 1
     with pytest.raises(ValueError, match="polish"):
         GaussianMixture(3, polish=-1).fit(drawn())
+    assert model.n_passes_ == 1
+    model.save(tmp_path / "model.npz")
+    assert GaussianMixture.load(tmp_path / "model.npz").n_passes_ == 1
+    with pytest.raises(ValueError, match="polish=True"):
+        GaussianMixture(3, polish=True).fit(drawn())
     with pytest.raises(ValueError, match="polish=-1"):
         settings(polish=-1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_infinite_praise_is_no_score_and_minus_infinity_is_one() -> None:
+    here = [Step(None, 0.0, 90.0)] * 7
+    for answers, said in (
+        ([np.inf] * 3 + [-0.1] * 4, "worse in the median"),
+        ([np.inf] * 3 + [0.1] * 4, ""),
+        ([np.inf] * 4 + [0.1] * 3, "gave no score"),
+        ([-np.inf] * 4 + [0.1] * 3, "worse in the median"),
+    ):
+        there = [Step(None, score, 90.0) for score in answers]
+        told = objection(here, there, np.ones(7, dtype=bool))
+        assert said in told
+        assert bool(told) == bool(said)

@@ -15,7 +15,7 @@ from dfmr_dask.data.source import open_source
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
-from dfmr_dask.run.results import Result
+from dfmr_dask.run.results import Result, as_csv, verdict_table
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.show.reading import plan_summary, plan_text
 from dfmr_dask.show.report import grouped, summary_text
@@ -131,6 +131,44 @@ def test_the_filter_is_named_with_its_cut() -> None:
     assert (paper["method"], paper["gates"], paper["rho"]) == ("paper", ["l2"], 1.35)
     assert "gates l2; cut-off at rho = 1.35" in summary_text(paper)
     assert "gates blocks; cut-off by the spread of the distances" in summary_text(summary())
+
+
+def test_components_that_were_left_out_are_counted() -> None:
+    judged = np.zeros((10, 2), dtype=bool)
+    judged[[0, 2, 3, 5, 7]] = True
+    judged[[2, 5], 1] = False
+    settings = replace(SETTINGS, unit="component")
+    verdict = Verdict((0, 2, 3, 5, 7), {1: "no"}, {8: "no"}, (9,), 0, components_kept=judged)
+    found = json.loads(json.dumps(summary(settings, verdict=verdict)))
+    assert found["components_left_out"] == {"components": 2, "partitions": 2}
+    told = "2 components of 2 kept partitions were left out of the merge"
+    assert told in summary_text(found)
+    assert summary()["components_left_out"] is None
+    assert "left out of the merge" not in summary_text(summary())
+
+
+def test_the_table_tells_which_components_were_merged() -> None:
+    messages = tuple(Message(i, "fitted", rows=90, mixture=mixture()) for i in range(3))
+    judged = np.array([[True, True], [True, False], [False, False]])
+    one = Verdict((0, 1), {2: "component_0 2 > 1"}, components_kept=judged)
+    table = verdict_table(["a", "b", "c"], messages, one)
+    assert table["component_kept"].dims == ("partition", "component")
+    assert np.array_equal(table["component_kept"], judged)
+    assert b"component_kept" not in as_csv(table)
+    plain = verdict_table(["a", "b", "c"], messages, replace(one, components_kept=None))
+    assert "component_kept" not in plain
+
+
+@pytest.mark.parametrize(
+    ("chosen", "passes", "said"),
+    [
+        ("aggregate", 1, "kept the aggregate; polished in 1 pass\n"),
+        ("polished", 2, "kept the aggregate after more rounds on samples; polished in 2 passes\n"),
+        ("start", 0, "kept the start\n"),
+    ],
+)
+def test_what_was_chosen_is_said_in_words(chosen: str, passes: int, said: str) -> None:
+    assert said in summary_text(summary(chosen=chosen, passes=passes))
 
 
 def test_a_score_that_nobody_knows_is_null() -> None:
