@@ -229,7 +229,7 @@ def _doubts(found: ComponentFiltered, forced_in: Mask, places: NDArray[np.intp])
         yield f"components of fewer than 20 rows in most partitions: {named}"
     if (small := ~found.large & ~found.kept).any():
         ids = few(found.estimates.ids[small.any(axis=1)].tolist())
-        yield f"{small.sum()} components of fewer than 20 rows were left out untested, of {ids}"
+        yield f"components of fewer than 20 rows were left out: {small.sum()} of partitions {ids}"
     if (against := forced_in & ~found.kept.all(axis=1)).any():
         ids = few(found.estimates.ids[against].tolist())
         yield f"partitions {ids} have components that fail the filter and were forced in"

@@ -6,6 +6,7 @@ population, a number of partitions and a seed, and all answers come from the sam
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ from dfmr_dask.run import partition
 from dfmr_dask.run.partition import LocalSettings
 
 NO_ATTACK = "none"
+NAME_LETTERS = 40  # of a population in a file's name; file systems allow 255 bytes in all
 STARTS, PENALTIES = ("truth", "own"), ("total", "partition")
 CASE = ("population", "draw", "attack", "alpha", "m", "rows", "seed")
 COLUMNS = (*CASE, "aggregator", *SCORES, "certified", "failure")
@@ -215,6 +217,20 @@ class Fits:
             n_init=design.n_init,
             init_params=design.init_params,
         )
+
+
+def file_words(population: str) -> str:
+    """Return what stands for a population in names of files: short, and another for each name.
+
+    Examples
+    --------
+    >>> from dfmr_dask.experiments.cells import file_words
+    >>> file_words("overlap 0.1"), file_words("overlap-0.1")
+    ('overlap-0-1-b4c88a86', 'overlap-0-1-005f5304')
+    """
+    letters = population[:NAME_LETTERS]
+    words = "".join(letter if letter.isalnum() else "-" for letter in letters)
+    return f"{words}-{hashlib.sha256(population.encode()).hexdigest()[:8]}"
 
 
 def _plain(cell: Cell) -> Record:

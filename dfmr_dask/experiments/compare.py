@@ -9,7 +9,6 @@ summary.csv         ratios of mean errors to the oracle's, with their intervals
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from dfmr_dask.data.files import plain, read_json, write_json
 from dfmr_dask.errors import InvalidConfiguration, InvalidMessage, RunFolderExists, RunUnfinished
-from dfmr_dask.experiments.cells import COLUMNS, Cell, Design, measured
+from dfmr_dask.experiments.cells import COLUMNS, Cell, Design, file_words, measured
 from dfmr_dask.experiments.figures import draw_figures
 from dfmr_dask.experiments.judging import Record
 from dfmr_dask.experiments.tables import summarized, table_of, write_tables
@@ -29,7 +28,6 @@ from dfmr_dask.run.tasks import Failure, InProcess, Tasks
 DESCRIPTION, CELLS = "comparison.json", "cells"
 STAGE = "compare"
 SHOWN = 3  # of several failures
-NAME_LETTERS = 40  # of a population in a file's name: file systems allow 255 bytes in all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -253,11 +251,7 @@ def _place(folder: Path, cell: Cell) -> Path:
 
 
 def _name(cell: Cell) -> str:
-    """Name the file of a cell; names of populations that read the same there differ by a hash."""
-    name = cell.population
-    words = "".join(letter if letter.isalnum() else "-" for letter in name[:NAME_LETTERS])
-    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{words}-{mark}-{cell.draw}-m{cell.m}-seed{cell.seed}"
+    return f"{file_words(cell.population)}-{cell.draw}-m{cell.m}-seed{cell.seed}"
 
 
 def _told(cell: Cell) -> str:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from dfmr_dask.experiments.cells import NO_ATTACK
+from dfmr_dask.experiments.cells import NO_ATTACK, file_words
 from dfmr_dask.experiments.judging import ORACLE
 
 # Okabe & Ito's colors, which most eyes tell apart, then darker ones of Tol's; each aggregator has
@@ -50,7 +50,7 @@ def draw_figures(folder: Path, table: pd.DataFrame, summary: pd.DataFrame) -> di
     """
     files = {}
     for (population, m), group in summary.groupby(["population", "m"], sort=False):
-        place = "".join(letter if letter.isalnum() else "-" for letter in str(population))
+        place = file_words(str(population))
         title = f"{population}, m = {m} partitions"
         names = [name for name in group["aggregator"].unique() if name != ORACLE]
         path = folder / f"ratio-{place}-m{m}.png"

@@ -179,10 +179,12 @@ def test_who_is_forced_in_against_the_filter_is_named() -> None:
 
 def test_what_is_too_small_to_be_tested_and_copies_are_told_of() -> None:
     said = messages("mean", np.zeros((M, K), dtype=bool))
-    said[5] = Message(5, "fitted", 30, mixture=estimates()[5])
+    shares = np.append(0.01, np.full(K - 1, 0.99 / (K - 1)))
+    small = Mixture(estimates()[5].family, shares, estimates()[5].params)
+    said[5] = Message(5, "fitted", ROWS, mixture=small)
     said.append(Message(M, "fitted", ROWS, mixture=estimates()[0]))
     verdict = aggregate(said, rule=SINGLY).verdict
-    assert any("fewer than 20 rows were left out untested, of 5" in d for d in verdict.doubts)
+    assert "components of fewer than 20 rows were left out: 1 of partitions 5" in verdict.doubts
     assert verdict.dropped[M] == "a copy of partition 0"
 
 

@@ -246,7 +246,7 @@ def test_a_number_out_of_range_gives_one_line() -> None:
     with pytest.raises(InvalidConfiguration) as refused:
         comparison_of({**SMALLEST, "grid": {**SMALLEST["grid"], "partitions": [1]}})
     assert str(refused.value) == "grid.partitions.0: came 1; wanted greater than or equal to 2"
-    with pytest.raises(InvalidConfiguration, match="grid.partitions: .* one value at the least"):
+    with pytest.raises(InvalidConfiguration, match=r"grid.partitions: .* one value at the least"):
         comparison_of({**SMALLEST, "grid": {**SMALLEST["grid"], "partitions": []}})
 
 

@@ -1,0 +1,100 @@
+"""A mixture whose components are each the one in the middle among all machines' estimates of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfmr_dask.aggregate.alignment import orders
+from dfmr_dask.aggregate.center import attention
+from dfmr_dask.aggregate.estimates import Estimates
+from dfmr_dask.aggregate.pairs import divergences, prepared
+from dfmr_dask.families.base import Family, Params, flatten, take
+from dfmr_dask.mixture import Mixture
+
+REALIGNMENTS = 5  # of all to the medoids; honest components settle after one or two
+SEEDS, FEWEST_SEEDS = 2000, 20  # components, and machines, among which a first reference is sought
+Array = NDArray[np.float64]
+
+
+def medoids(estimates: Estimates) -> tuple[Estimates, Mixture]:
+    """Align estimates to a mixture each of whose components is a medoid.
+
+    No machine can be what all are aligned to first: where it has a bad component, the others' bad
+    ones would gather there, and their medoid would be bad as well. What most machines have
+    something close to is found among all components instead. From there each is replaced by its
+    center of attention over all machines, and all are aligned anew, until nothing changes.
+
+    Returns
+    -------
+    estimates : Estimates
+        Aligned.
+    reference : Mixture
+        With the median weights.
+    """
+    reference = _shared_by_most(estimates)
+    chosen: list[int] = []
+    for _ in range(REALIGNMENTS):
+        near = estimates.reordered(orders(estimates, reference))
+        found = [medoid(near, k) for k in range(near.weights.shape[1])]
+        weights = np.median(near.weights, axis=0)
+        params = take(near.params, (np.array(found), np.arange(len(found))))
+        reference = Mixture(near.family, weights / weights.sum(), params)
+        if found == chosen:
+            break
+        chosen = found
+    return near, reference
+
+
+def _shared_by_most(estimates: Estimates) -> Mixture:
+    """Return the K components, one after the other, that most machines have something close to.
+
+    Every machine counts by its closest component; those of the closer half are then taken.
+    """
+    m, order = estimates.weights.shape
+    count = min(m, max(FEWEST_SEEDS, SEEDS // order))
+    some = estimates.subset(np.linspace(0, m - 1, count).astype(np.intp))
+    many = flatten(some.params)
+    far, alive = _divergence(estimates.family, many, many), np.ones(count * order, dtype=bool)
+    chosen = []
+    for _ in range(order):
+        left = np.where(alive, far, np.inf).reshape(-1, count, order)
+        nearest = left.min(axis=2)
+        radii = np.where(alive, np.partition(nearest, count // 2, axis=1)[:, count // 2], np.inf)
+        first = int(np.argmin(radii)) if np.isfinite(radii).any() else int(np.argmax(alive))
+        taken = np.argsort(nearest[first], kind="stable")[: count // 2 + 1]
+        alive[taken * order + left[first, taken].argmin(axis=1)] = False
+        alive[first] = False
+        chosen.append(first)
+    params = take(many, np.array(chosen))
+    return Mixture(estimates.family, np.full(order, 1.0 / order), params)
+
+
+def _divergence(family: Family, one: Params, other: Params) -> Array:
+    """Symmetrised KL of all pairs; infinite where it overflows."""
+    here, there = prepared(family, one), prepared(family, other)
+    with np.errstate(over="ignore", invalid="ignore"):
+        both = divergences(here, there) + divergences(there, here).T
+    return np.nan_to_num(both, nan=np.inf, posinf=np.inf)
+
+
+def medoid(estimates: Estimates, k: int) -> int:
+    """Find the machine whose k-th component has more than half of the others' closest around it.
+
+    Parameters
+    ----------
+    estimates : Estimates
+        Aligned.
+    k : int
+
+    Returns
+    -------
+    int
+        Its position.
+    """
+    many = take(estimates.params, (slice(None), k))
+
+    def columns(to: NDArray[np.intp] | None) -> Array:
+        return _divergence(estimates.family, many, many if to is None else take(many, to))
+
+    return attention(columns, len(estimates))[0].center
