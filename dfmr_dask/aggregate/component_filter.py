@@ -93,7 +93,7 @@ def merge_components(estimates: Estimates, rule: Rule, forced_in: Mask) -> Merge
     found = filtered_components(estimates, rule)
     kept = found.kept | forced_in[:, None]
     mixture = reduce_aligned(found.estimates, _mass(found.estimates, kept)).mixture
-    order = _heaviest_first(mixture)
+    order = mixture.canonical_order()
     kept = kept[:, order]
     gates = tuple(
         Gate(f"component_{k}", found.distances[:, old], 1.0, 1.0) for k, old in enumerate(order)
@@ -188,12 +188,6 @@ def _mass(estimates: Estimates, kept: Mask) -> Array:
     weights = (voices * estimates.weights).sum(axis=0) / voices.sum(axis=0)
     heard = voices * estimates.weights
     return np.asarray(heard / heard.sum(axis=0) * (weights / weights.sum()))
-
-
-def _heaviest_first(mixture: Mixture) -> NDArray[np.intp]:
-    """Return the order that :meth:`Mixture.canonical` brings components into."""
-    flat = [array.reshape(mixture.n_components, -1) for array in mixture.params.values()]
-    return np.lexsort((*np.hstack(flat).T[::-1], -mixture.weights))
 
 
 def check_rule(family: Family, rule: Rule) -> None:

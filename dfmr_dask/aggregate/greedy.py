@@ -58,7 +58,8 @@ def merged(family: Family, statistics: Statistics, order: int) -> Statistics:
     """Merge groups greedily, always the pair whose moment match costs least, down to an order.
 
     The cost w_i KL(i || ij) + w_j KL(j || ij) is w_i F*(i) + w_j F*(j) - (w_i + w_j) F*(ij), with
-    F* the conjugate of the log partition function.
+    F* the conjugate of the log partition function; for Gaussians that is
+    ½{(w_i + w_j) log|S_ij| - w_i log|S_i| - w_j log|S_j|}.
 
     References
     ----------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dfmr_dask.aggregate import greedy
 from dfmr_dask.families.base import Family, Rows, Statistics
 from dfmr_dask.kernels import overall_statistics, pooled
 from dfmr_dask.local.em import Fit, fit
@@ -153,36 +153,16 @@ def cut(trial: Trial, mixture: Mixture) -> Mixture:
 def merged(mixture: Mixture, n_components: int) -> Mixture:
     """Merge components greedily, always the pair whose moment match costs least.
 
-    The cost w_i KL(i || ij) + w_j KL(j || ij) equals
-    w_i F*(i) + w_j F*(j) - (w_i + w_j) F*(ij); for Gaussians that is
-    ½{(w_i + w_j) log|S_ij| - w_i log|S_i| - w_j log|S_j|} (METHOD 11, step 2). A tied covariance
-    is put together at the end only: it would hide what a merge costs.
+    A tied covariance is put together at the end only: it would hide what a merge costs.
+
+    References
+    ----------
+    METHOD 11, step 2; :func:`dfmr_dask.aggregate.greedy.merged`.
     """
     family = mixture.family
-    left = family.expected_statistics(mixture.params, mixture.weights)
-    i, j = np.triu_indices(len(left.count), 1)
-    costs = np.full((len(left.count), len(left.count)), np.inf)
-    costs[i, j] = _merge_costs(family, left, i, j)
-    while len(left.count) > n_components:
-        one, other = (int(index) for index in np.unravel_index(costs.argmin(), costs.shape))
-        groups = np.delete(np.eye(len(left.count)), other, axis=0)
-        groups[one, other] = 1.0  # one < other, so that its place is still its own
-        left = family.pool(left, groups)
-        costs = np.delete(np.delete(costs, other, axis=0), other, axis=1)
-        rest = np.delete(np.arange(len(left.count)), one)
-        low, high = np.minimum(rest, one), np.maximum(rest, one)
-        costs[low, high] = _merge_costs(family, left, low, high)
+    groups = family.expected_statistics(mixture.params, mixture.weights)
+    left = greedy.merged(family, groups, n_components)
     return Mixture(family, left.count / left.count.sum(), family.from_statistics(left))
-
-
-def _merge_costs(
-    family: Family, statistics: Statistics, i: NDArray[Any], j: NDArray[Any]
-) -> NDArray[np.float64]:
-    groups = np.zeros((len(i), len(statistics.count)))
-    groups[np.arange(len(i)), i] = groups[np.arange(len(i)), j] = 1.0
-    pairs = family.pool(statistics, groups)
-    own = statistics.count * family.conjugate(statistics.moments)
-    return np.asarray(own[i] + own[j] - pairs.count * family.conjugate(pairs.moments))
 
 
 def _joined(parts: list[Statistics]) -> Statistics:
