@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from dfmr_dask.aggregate.alignment import aligned
 from dfmr_dask.aggregate.center import attention
 from dfmr_dask.aggregate.certificate import doubts
 from dfmr_dask.aggregate.component_filter import merge_components
-from dfmr_dask.aggregate.estimates import Estimates, collect
+from dfmr_dask.aggregate.estimates import Estimates, collect, few
 from dfmr_dask.aggregate.explanations import deviations
 from dfmr_dask.aggregate.filtering import filtered
 from dfmr_dask.aggregate.gates import PAPER_RHO, Filtered, Rule, rough_center
@@ -24,7 +25,7 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 
 TRIMMED_SHARE = 0.5
-LARGEST_NUMBER = 1_000_000  # of a partition: the table of partitions has a row for each number
+SPARSE, SPARSER = 1000, 10  # numbers of partitions go up to 1000 and ten times the messages
 Mask = NDArray[np.bool_]
 Aggregator = Callable[[Estimates, Rule, Mask, Mask], Merged]
 
@@ -104,8 +105,8 @@ def aggregate(
     TooFewMessages
         When half or more of the non-empty partitions gave nothing usable.
     ValueError
-        When a partition that is forced in or out has no usable estimate, or the numbers of the
-        partitions are no numbers of a plan.
+        When a partition that is forced in or out has no usable estimate, or two messages have the
+        same number.
 
     Examples
     --------
@@ -120,8 +121,11 @@ def aggregate(
     >>> aggregate([*honest, said(11, 50.0)]).verdict.dropped[11]
     'means 478 > 3.61 (mean of component 0 along feature 0 +499 standard errors)'
     """
-    _check_numbers(messages)
-    usable, failed = collect(messages, planned_rows)
+    last = _last_number(messages, planned_rows)
+    strange = {m.partition: f"there is no partition {m.partition}" for m in messages
+               if m.partition > last}  # fmt: skip
+    usable, failed = collect([m for m in messages if m.partition <= last], planned_rows)
+    failed |= strange
     _check_forced(usable, keep, drop)
     empty = tuple(m.partition for m in messages if m.status == "empty")
     out = np.isin(usable.ids, list(drop))
@@ -134,11 +138,9 @@ def aggregate(
         np.isin(estimates.ids, list(byzantine)),
         np.isin(estimates.ids, list(keep)),
     )
-    numbers = [m.partition for m in messages] if planned_rows is None else list(planned_rows)
-    n_partitions = 1 + max(numbers, default=-1)
     mixture = merged.mixture.canonical()
     found = deviations(estimates, mixture)
-    verdict = verdict_on(estimates, merged, found, n_partitions, reasons, failed, empty)
+    verdict = verdict_on(estimates, merged, found, last + 1, reasons, failed, empty)
     return Aggregation(mixture, verdict, estimates.mixture(merged.center))
 
 
@@ -235,13 +237,16 @@ def _medoid(estimates: Estimates, k: int) -> int:
     return attention(columns, len(estimates))[0].center
 
 
-def _check_numbers(messages: Sequence[Message]) -> None:
+def _last_number(messages: Sequence[Message], planned_rows: Mapping[int, int] | None) -> int:
+    """Return the last number of a partition: arrays have a row for each, so that it is bounded."""
     numbers = [message.partition for message in messages]
-    if len(set(numbers)) < len(numbers):
-        twice = sorted({i for i in numbers if numbers.count(i) > 1})[:8]
-        raise ValueError(f"more than one message came from each of the partitions {twice}")
-    if numbers and max(numbers) > LARGEST_NUMBER:
-        raise ValueError(f"a partition's number is {max(numbers)}; up to {LARGEST_NUMBER} can be")
+    twice = [i for i, count in Counter(numbers).items() if count > 1]
+    if twice:
+        raise ValueError(f"more than one message came from each of partitions {few(twice)}")
+    if planned_rows is not None:
+        return max(planned_rows, default=-1)
+    most = SPARSE + SPARSER * len(messages)
+    return max((number for number in numbers if number <= most), default=-1)
 
 
 def _check_forced(estimates: Estimates, keep: Collection[int], drop: Collection[int]) -> None:

@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.deviations import Array, Coordinates, Mask, residuals, spread_of
 
-APART, FEW_APART = (
-    4.3,
-    50.0,
-)  # honest groups' distance in spreads is below 4.3 + 50/m, nearly always
+APART, FEW_APART = 4.3, 50.0  # spreads between honest groups: below 4.3 + 50/m, nearly always
 FEWEST_IN_GROUP, SMALLEST_GROUP = 2, 0.02  # partitions, share: single ones are the cut's business
 FEWEST_TO_SPLIT = 8
 FEWEST_LEFT = 0.45  # share of all that a split must leave: honest partitions, but for a few
@@ -22,8 +19,6 @@ ELEMENTS = 1 << 21  # of a temporary array
 ONE_APART, FEW_ONE_APART = 4.5, 60.0  # the same for the best of some hundred single coordinates
 HUNDREDS, EACH_TENFOLD = 300, 0.15  # and so much more, for ten times as many
 SMALLEST_IN_ONE, FEWEST_IN_ONE = 0.1, 15  # share, partitions: fewer tell nothing of hundreds
-
-
 Apart = Callable[[Coordinates, Mask], tuple[Array, float, int] | None]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -88,6 +89,7 @@ def verdict_table(
     fates = dict.fromkeys(verdict.kept, "kept") | dict.fromkeys(verdict.dropped, "dropped")
     fates |= dict.fromkeys(verdict.failed, "failed") | dict.fromkeys(verdict.empty, "empty")
     reasons = dict(verdict.dropped) | dict(verdict.failed)
+    numbers = np.array([m.partition for m in messages], dtype=np.intp)
     columns = {
         "location": _texts(locations),
         "rows": np.array([m.rows for m in messages], dtype=np.int64),
@@ -104,15 +106,19 @@ def verdict_table(
     }
     table = xr.Dataset(
         {name: ("partition", column) for name, column in columns.items()},
-        coords={"partition": np.arange(len(messages))},
+        coords={"partition": numbers},
         attrs={"certified": int(verdict.certified), "doubts": list(verdict.doubts)},
     )
     for gate in verdict.gates:
         attributes = {"cutoff": gate.cutoff, "radius": gate.radius}
-        table[f"distance_{gate.name}"] = ("partition", gate.distances, attributes)
+        table[f"distance_{gate.name}"] = ("partition", _of(numbers, gate.distances), attributes)
     if verdict.components_kept is not None:
-        table["component_kept"] = (("partition", "component"), verdict.components_kept)
-    for name, values in verdict.deviations.items():
+        table["component_kept"] = (
+            ("partition", "component"),
+            _of(numbers, verdict.components_kept),
+        )
+    for name, everybody in verdict.deviations.items():
+        values = _of(numbers, everybody)
         one = values.shape[-1] == 1 and name == "weight"
         dims = ("partition", "component") if one else ("partition", "component", "feature")
         units = {"units": "standard errors"}
@@ -126,6 +132,15 @@ def as_csv(table: xr.Dataset) -> bytes:
     """Return what the table has one number or text a partition of."""
     flat = table.drop_dims({"component", "feature"} & set(table.dims))
     return bytes(flat.to_dataframe().to_csv().encode())
+
+
+def _of(numbers: NDArray[np.intp], values: NDArray[Any]) -> NDArray[Any]:
+    """Select the rows of partitions by number; NaN, or False, for those beyond the last one."""
+    missing = False if values.dtype == np.bool_ else np.nan
+    out = np.full((len(numbers), *values.shape[1:]), missing, dtype=values.dtype)
+    known = numbers < len(values)
+    out[known] = values[numbers[known]]
+    return out
 
 
 def _texts(values: list[str]) -> NDArray[np.object_]:

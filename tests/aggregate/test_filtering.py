@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dfmr_dask.aggregate.aggregators import AGGREGATORS, aggregate, rule_named
+from dfmr_dask.aggregate.alignment import like
 from dfmr_dask.aggregate.center import Ball, coat, inside, wilson_hilferty_cut
 from dfmr_dask.aggregate.estimates import collect, trusted_rows
 from dfmr_dask.aggregate.filtering import GATES, filtered
@@ -365,3 +366,23 @@ def test_a_verdict_reads_as_text() -> None:
     assert lines[0] == "21 kept, 2 dropped, 1 failed; certified"
     assert lines[1].startswith("dropped 0: means ")
     assert lines[-1] == "failed 5: chunk cannot be decoded"
+
+
+def test_numbers_of_partitions_may_have_gaps_but_not_be_absurd() -> None:
+    _, messages = honest_messages(COVARIANCE_TYPES["full"], m=14)
+    gaps = [replace(one, partition=5 * one.partition) for one in messages]
+    found = aggregate([*gaps[:-1], replace(messages[-1], partition=2**62)])
+    assert found.verdict.kept == tuple(range(0, 65, 5))
+    assert found.verdict.failed == {2**62: f"there is no partition {2**62}"}
+    assert all(len(gate.distances) == 61 for gate in found.verdict.gates)
+    with pytest.raises(ValueError, match="more than one message"):
+        aggregate([*messages, messages[3]])
+
+
+@each_family
+def test_components_can_be_put_in_the_order_of_another_mixture(family: Family) -> None:
+    mixture = random_mixture(family, 4, 3, np.random.default_rng(44))
+    turned = mixture.reordered(np.array([2, 0, 3, 1]))
+    back = like(turned, mixture)
+    assert np.array_equal(back.weights, mixture.weights)
+    assert all(np.array_equal(back.params[k], a) for k, a in mixture.params.items())
