@@ -43,6 +43,14 @@ class RunUnfinished(DfmrError, RuntimeError):
     """A run folder without the mark of a finished run."""
 
 
+class RunDiffers(RunFolderExists):
+    """A run folder that was begun with another source, other settings or another version."""
+
+
+class FolderBusy(DfmrError, RuntimeError):
+    """A folder that another process writes in."""
+
+
 class WorkersDiffer(DfmrError, RuntimeError):
     """Dask workers that lack the package or hold another version of it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -62,19 +63,28 @@ def run(
         with timed(seconds, "simulate"):
             make_store(config, lambda done, total: emit(Event("simulate", done, total)))
     inputs = open_inputs(config)
-    with (
-        tasks_for(config.cluster, inputs.source.in_memory, say) as tasks,
-        recording(folder, settings_of(config), inputs.source, overwrite=overwrite) as ledger,
-    ):
-        result = fit(
-            inputs.source,
-            fit_settings(config),
-            tasks,
-            ledger=ledger,
-            emit=emit,
-            replacement=inputs.replacement,
-        )
-        return _written(config, inputs, ledger, result, {**seconds, **result.seconds}, emit)
+    settings = fit_settings(config)
+    with recording(
+        folder,
+        settings_of(config),
+        inputs.source,
+        settings,
+        replacement=inputs.replacement,
+        overwrite=overwrite,
+    ) as ledger:
+        if ledger.is_finished():
+            say(f"{folder} is finished, and nothing has changed since: nothing is computed")
+            return ledger.summary()
+        with tasks_for(config.cluster, inputs.source.in_memory, say) as tasks:
+            result = fit(
+                inputs.source,
+                settings,
+                tasks,
+                ledger=ledger,
+                emit=emit,
+                replacement=inputs.replacement,
+            )
+            return _written(config, inputs, ledger, result, {**seconds, **result.seconds}, emit)
 
 
 @contextmanager
@@ -124,6 +134,8 @@ def _written(
     if config.labels.write:
         emit(Event("label", 0, 1))
         with timed(seconds, "label"):
+            if (folder / "labels.zarr").exists():  # of this run, before it went on
+                shutil.rmtree(folder / "labels.zarr")
             write_labels(folder / "labels.zarr", result.mixture, inputs.labeled)
         files["labels"] = str(folder / "labels.zarr")
         emit(Event("label", 1, 1))

@@ -1,7 +1,8 @@
 """Plain arrays on disk ↔ values: untrusted bytes are parsed or refused, never unpickled.
 
-A mixture or a message is one ``.npz`` file: a JSON header as bytes, and float64 arrays. Sizes are
-checked before anything is inflated, and every file appears whole or not at all.
+A mixture is one ``.npz`` file: a JSON header as bytes, and float64 arrays; so are messages, see
+``messages.py``. Sizes are checked before anything is inflated, and every file appears whole or not
+at all.
 """
 
 from __future__ import annotations
@@ -19,27 +20,12 @@ from numpy.typing import NDArray
 from dfmr_dask.data.archive import LIMIT, packed, parsed_json, unpacked
 from dfmr_dask.errors import DfmrError, InvalidMessage, InvalidMixture
 from dfmr_dask.families import family_named
-from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture, described
 
 FilePath = str | os.PathLike[str]
 FORMAT = 1
 LONGEST_REASON = 1000  # characters
 BROKEN = (ValueError, TypeError, KeyError, IndexError, OverflowError, StopIteration)
-FIELDS: Mapping[str, type | tuple[type, ...]] = {
-    "partition": int,
-    "status": str,
-    "rows": int,
-    "dropped_rows": int,
-    "reason": str,
-    "n_iter": int,
-    "converged": bool,
-    "log_likelihood": (float, int, type(None)),
-    "start": str,
-    "seconds": (float, int, type(None)),
-    "schema": int,
-}
-OPTIONAL: Mapping[str, type | tuple[type, ...]] = {"mass": (float, int)}  # left out where None
 
 
 def write_mixture(path: FilePath, mixture: Mixture, **facts: Any) -> None:
@@ -66,8 +52,13 @@ def write_mixture(path: FilePath, mixture: Mixture, **facts: Any) -> None:
     ...     read_mixture(path).n_components, read_facts(path)
     (1, {'features': ['temp']})
     """
-    header = {"what": "mixture", "format": FORMAT, "mixture": _described(mixture), "facts": facts}
-    write_bytes(path, packed(plain(header), _arrays(mixture)))
+    header = {
+        "what": "mixture",
+        "format": FORMAT,
+        "mixture": plain_description(mixture),
+        "facts": facts,
+    }
+    write_bytes(path, packed(plain(header), arrays_of(mixture)))
 
 
 def read_mixture(path: FilePath) -> Mixture:
@@ -79,10 +70,10 @@ def read_mixture(path: FilePath) -> Mixture:
         When the file holds anything else.
     """
     try:
-        header, arrays = _read(path, "mixture", ("mixture", "facts"))
-        return _mixture(header["mixture"], arrays)
+        header, arrays = read_plain(path, "mixture", ("mixture", "facts"))
+        return mixture_of(header["mixture"], arrays)
     except (DfmrError, *BROKEN) as error:
-        raise InvalidMixture(f"{path} is no file of a mixture: {_short(error)}") from error
+        raise InvalidMixture(f"{path} is no file of a mixture: {short(error)}") from error
 
 
 def read_facts(path: FilePath) -> dict[str, Any]:
@@ -94,55 +85,31 @@ def read_facts(path: FilePath) -> dict[str, Any]:
         When the file holds anything else.
     """
     try:
-        facts = _read(path, "mixture", ("mixture", "facts"))[0]["facts"]
-        return dict(_mapping(facts, "facts"))
+        facts = read_plain(path, "mixture", ("mixture", "facts"))[0]["facts"]
+        return dict(mapping(facts, "facts"))
     except (DfmrError, *BROKEN) as error:
-        raise InvalidMixture(f"{path} is no file of a mixture: {_short(error)}") from error
+        raise InvalidMixture(f"{path} is no file of a mixture: {short(error)}") from error
 
 
-def write_message(path: FilePath, message: Message) -> None:
-    """Write what a partition says into an ``.npz`` file."""
-    mixture = message.mixture
-    header = {
-        "what": "message",
-        "format": FORMAT,
-        "message": {name: getattr(message, name) for name in FIELDS}
-        | {name: value for name in OPTIONAL if (value := getattr(message, name)) is not None},
-        "mixture": None if mixture is None else _described(mixture),
-    }
-    write_bytes(path, packed(plain(header), {} if mixture is None else _arrays(mixture)))
+def plain_description(mixture: Mixture) -> dict[str, Any]:
+    """Return family, options and names of parameters as a header tells them."""
+    return {**described(mixture), "params": sorted(mixture.params)}
 
 
-def read_message(path: FilePath) -> Message:
-    """Read what :func:`write_message` wrote, the same bits.
+def arrays_of(mixture: Mixture) -> dict[str, NDArray[np.float64]]:
+    """Return weights and parameters as the arrays of a file."""
+    return {"weights": mixture.weights, **mixture.params}
+
+
+def read_plain(
+    path: FilePath, what: str, keys: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
+    """Read header and arrays of a file, and refuse one that is of another kind or format.
 
     Raises
     ------
     InvalidMessage
-        When the file holds anything else.
     """
-    try:
-        header, arrays = _read(path, "message", ("message", "mixture"))
-        described = header["mixture"]
-        if described is None and arrays:
-            raise InvalidMessage(f"arrays without a mixture: {', '.join(sorted(arrays))}")
-        mixture = None if described is None else _mixture(described, arrays)
-        return Message(mixture=mixture, **_fields(header["message"]))
-    except (DfmrError, *BROKEN) as error:
-        raise InvalidMessage(f"{path} is no file of a message: {_short(error)}") from error
-
-
-def _described(mixture: Mixture) -> dict[str, Any]:
-    return {**described(mixture), "params": sorted(mixture.params)}
-
-
-def _arrays(mixture: Mixture) -> dict[str, NDArray[np.float64]]:
-    return {"weights": mixture.weights, **mixture.params}
-
-
-def _read(
-    path: FilePath, what: str, keys: tuple[str, ...]
-) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
     header, arrays = unpacked(_bytes_of(path, LIMIT))
     wanted = {"what", "format", *keys}
     if set(header) != wanted:
@@ -155,11 +122,18 @@ def _read(
     return header, arrays
 
 
-def _mixture(about: Any, arrays: dict[str, NDArray[np.float64]]) -> Mixture:
-    told = _mapping(about, "mixture")
+def mixture_of(about: Any, arrays: dict[str, NDArray[np.float64]]) -> Mixture:
+    """Rebuild a mixture from what a header says of it and its arrays.
+
+    Raises
+    ------
+    InvalidMessage, InvalidMixture
+        When they do not make one.
+    """
+    told = mapping(about, "mixture")
     if set(told) != {"family", "options", "params"}:
         raise InvalidMixture(f"the mixture is described by {sorted(told)}")
-    options = _mapping(told["options"], "options")
+    options = mapping(told["options"], "options")
     if not all(isinstance(value, bool | int | float | str) for value in options.values()):
         raise InvalidMixture(f"options of the family are {options!r}; wanted plain values")
     names = told["params"]
@@ -173,27 +147,13 @@ def _mixture(about: Any, arrays: dict[str, NDArray[np.float64]]) -> Mixture:
     return mixture
 
 
-def _fields(about: Any) -> dict[str, Any]:
-    fields = dict(_mapping(about, "message"))
-    if set(fields) - set(OPTIONAL) != set(FIELDS):
-        raise InvalidMessage(f"the message has fields {sorted(fields)}; wanted {sorted(FIELDS)}")
-    for name, kind in {**FIELDS, **OPTIONAL}.items():
-        value = fields.get(name)
-        if value is None and name in OPTIONAL and name not in fields:
-            continue
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise InvalidMessage(f"{name} is {value!r}; wanted a value of another kind")
-    for name in ("log_likelihood", "seconds"):
-        fields[name] = float("nan") if fields[name] is None else float(fields[name])
-    return fields
-
-
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
     """Return what is wrong; a file must not be able to fill the reports with what it says."""
     return f"{error!s:.{LONGEST_REASON}}"
 
 
-def _mapping(value: Any, name: str) -> dict[str, Any]:
+def mapping(value: Any, name: str) -> dict[str, Any]:
+    """Return a value that must be a mapping, or raise InvalidMessage."""
     if not isinstance(value, dict):
         raise InvalidMessage(f"{name} is {value!r:.80}; wanted a mapping")
     return value
@@ -259,7 +219,7 @@ def read_json(path: FilePath, limit: int = LIMIT) -> Any:
     try:
         return parsed_json(_bytes_of(path, limit))
     except InvalidMessage as error:
-        raise InvalidMessage(f"{path} cannot be read as JSON: {_short(error)}") from error
+        raise InvalidMessage(f"{path} cannot be read as JSON: {short(error)}") from error
 
 
 def plain(value: Any) -> Any:

@@ -52,7 +52,7 @@ def recorded_run(
     told["source"]["sample_weight"] = None if source.weight == GIVEN else source.weight
     if corruption is not None:
         told["corruption"] = asdict(corruption)
-    return recording(Path(folder), told, source)
+    return recording(Path(folder), told, source, settings)
 
 
 def finish_run(

@@ -53,6 +53,11 @@ class Agreed:
     pilots: Mapping[int, Any] = field(default_factory=dict)
     sample_rows: int = 1
 
+    @property
+    def proposers(self) -> tuple[int, ...]:
+        """Partitions whose pilots are known."""
+        return tuple(self.pilots)
+
 
 def agree_on_start(context: Context) -> Agreed:
     """Draw samples, propose, score, vote, and improve in rounds (METHOD 11, steps 1 to 6)."""
@@ -74,6 +79,20 @@ def agree_on_start(context: Context) -> Agreed:
     start, proposals = _searched(context, samples, waves)
     total, together = all_rows(context, proposals.scored), fitted_rows(proposals.scored)
     return Agreed(start, total, samples, proposals.handles, together)
+
+
+def agreed_again(
+    context: Context,
+    start: Mixture,
+    *,
+    total_rows: int | None,
+    sample_rows: int,
+    proposers: Sequence[int],
+) -> Agreed:
+    """Return what an interrupted run had agreed on: samples and pilots are the same bits again."""
+    samples = _draw_samples(context)
+    pilots = {i: _ask_for_pilot(context, i, samples[i]) for i in proposers if i in samples}
+    return Agreed(start, total_rows, samples, pilots, sample_rows)
 
 
 def _searched(

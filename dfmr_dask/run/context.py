@@ -94,15 +94,20 @@ class Context:
             Given the partition and what came, returns what is taken for it.
         """
         out: dict[int, Any] = {}
+        silent: dict[int, str] = {}
         failed = 0
         self.emit(Event(stage, 0, len(handles)))
         for i, came in self.tasks.results(handles):
             value = accept(i, opened(came))
             failed += is_failed(value)
             out[i] = value
-            if self.ledger is not None and isinstance(value, Message):
-                self.ledger.record_message(value)
+            if isinstance(value, Message) and isinstance(came, Failure):
+                silent[i] = value.reason
+            elif self.ledger is not None and isinstance(value, Message):
+                self.ledger.record_messages([value])
             self.emit(Event(stage, len(out), len(handles), failed))
+        if self.ledger is not None:
+            self.ledger.record_unanswered(silent)
         return dict(sorted(out.items()))
 
 

@@ -1,16 +1,21 @@
 """A run's folder: what is written down, when, and when it counts as finished.
 
-run.json            first: the settings, state "running"
-start.npz           the common start, once it is agreed
-messages/00000.npz  one file a partition, as they arrive
+run.json            first: settings, source, and the identity of the run; state "running"
+pieces.json         where each partition lies, and which chunks were there
+start.npz           the common start, once it is agreed, and N
+messages/00000.npz  what the partitions of one task said, as it arrives
+unanswered.json     partitions that gave no answer at all, and why: asked again when a run goes on
 model.npz           the mixture
 partitions.zarr     the table of partitions, and as partitions.csv
 summary.json        last: its presence is the mark of a finished run
+
+Every file appears whole or not at all, and nothing but the summary says that the rest is complete.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -19,23 +24,24 @@ from typing import Any
 import xarray as xr
 
 from dfmr_dask.data.files import (
+    read_facts,
     read_json,
-    read_message,
     read_mixture,
     write_bytes,
     write_json,
-    write_message,
     write_mixture,
 )
+from dfmr_dask.data.messages import read_messages, write_messages
 from dfmr_dask.data.stores import write_dataset
-from dfmr_dask.errors import InvalidMessage, RunUnfinished
+from dfmr_dask.errors import InvalidMessage, RunFolderExists, RunUnfinished
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.places import aside, check_room, forget, set_aside
 from dfmr_dask.run.results import as_csv
 
 DESCRIPTION, SUMMARY, MESSAGES = "run.json", "summary.json", "messages"
-LARGEST_JSON = 1 << 26
+PIECES, START, UNANSWERED = "pieces.json", "start.npz", "unanswered.json"
+LARGEST_JSON = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +60,30 @@ class Ledger:
 
     @staticmethod
     def check(folder: str | PathLike[str], *, overwrite: bool = False) -> None:
-        """Raise unless :meth:`create` could begin a run in a folder; nothing is written.
+        """Raise unless a run could begin or go on in a folder; nothing is written.
 
         Raises
         ------
         RunFolderExists
-            When the folder holds something that stays.
+            When the folder holds something that is no run, or a link leads to it.
         OSError
             When nothing can be written there.
         """
         check_room(Path(folder), DESCRIPTION, overwrite=overwrite)
 
+    @staticmethod
+    def holds_run(folder: Path) -> bool:
+        """Tell whether a run was begun in a folder."""
+        return (folder / DESCRIPTION).is_file()
+
     @classmethod
     def create(
-        cls, folder: str | Path, description: Mapping[str, Any], *, overwrite: bool = False
+        cls,
+        folder: str | Path,
+        description: Mapping[str, Any],
+        pieces: Mapping[str, Any] | None = None,
+        *,
+        overwrite: bool = False,
     ) -> Ledger:
         """Begin a run in a new folder.
 
@@ -75,7 +91,9 @@ class Ledger:
         ----------
         folder : path
         description : mapping
-            Settings and source, as plain values.
+            Settings, source and identity, as plain values.
+        pieces : mapping, optional
+            From :meth:`~dfmr_dask.run.identity.Pieces.plain`.
         overwrite : bool
             Set an earlier run aside until this one is finished, and remove it then; nothing but
             a run's folder is ever set aside.
@@ -89,10 +107,13 @@ class Ledger:
         """
         folder = Path(folder)
         cls.check(folder, overwrite=overwrite)
-        ledger = cls(folder, set_aside(folder))
+        if cls.holds_run(folder) and not overwrite:
+            raise RunFolderExists(
+                f"{folder} holds a run; go on with it, or let --overwrite replace it"
+            )
+        ledger = cls(folder, set_aside(folder) if overwrite else None)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / DESCRIPTION, {"state": "running", **description})
-        (folder / MESSAGES).mkdir()
+        ledger.describe(description, pieces or {})
         return ledger
 
     @classmethod
@@ -105,30 +126,71 @@ class Ledger:
             When there is no run, or it was cut short.
         """
         folder = Path(folder)
-        if not (folder / DESCRIPTION).is_file():
+        if not cls.holds_run(folder):
             raise RunUnfinished(f"{folder} holds no run: there is no {DESCRIPTION} in it")
         if not (folder / SUMMARY).is_file():
             earlier = aside(folder)
             kept = f" The run that it was to replace is kept in {earlier}." * earlier.is_dir()
             raise RunUnfinished(
-                f"the run in {folder} did not finish: there is no {SUMMARY}. Start it again, with "
-                f"`dfmr run CONFIG --overwrite` or in another folder.{kept}"
+                f"the run in {folder} did not finish: there is no {SUMMARY}. The command that "
+                f"began it goes on where it stopped.{kept}"
             )
         return cls(folder)
 
-    def record_start(self, mixture: Mixture) -> None:
-        """Write the common start."""
-        write_mixture(self.folder / "start.npz", mixture)
+    def describe(self, description: Mapping[str, Any], pieces: Mapping[str, Any]) -> None:
+        """Write what the run is about; that it is running, which the summary overrules."""
+        write_json(self.folder / DESCRIPTION, {"state": "running", **description})
+        write_json(self.folder / PIECES, pieces)
+        (self.folder / MESSAGES).mkdir(exist_ok=True)
 
-    def record_message(self, message: Message) -> None:
-        """Write what a partition said."""
-        write_message(self._place(message.partition), message)
+    def go_on(
+        self, description: Mapping[str, Any], pieces: Mapping[str, Any], stay: Collection[int]
+    ) -> Ledger:
+        """Let the run go on with the messages of some partitions; it is unfinished from here."""
+        (self.folder / SUMMARY).unlink(missing_ok=True)
+        (self.folder / UNANSWERED).unlink(missing_ok=True)
+        for path, said in self._files():
+            left = [message for message in said if message.partition in stay]
+            if len(left) < len(said) or not left:
+                path.unlink()  # first: a file is called by the lowest number in it
+                self.record_messages(left)
+        self.describe(description, pieces)
+        earlier = aside(self.folder)
+        return Ledger(self.folder, earlier if earlier.is_dir() else None)
+
+    def record_start(self, mixture: Mixture, **facts: Any) -> None:
+        """Write the common start, and what was agreed with it."""
+        write_mixture(self.folder / START, mixture, **facts)
+
+    def start(self) -> tuple[Mixture, dict[str, Any]] | None:
+        """Return the common start and what was agreed with it, if it is there."""
+        path = self.folder / START
+        return (read_mixture(path), read_facts(path)) if path.is_file() else None
+
+    def record_messages(self, messages: Sequence[Message]) -> None:
+        """Write what the partitions of one task said, as one file."""
+        if messages:
+            first = min(message.partition for message in messages)
+            write_messages(self.folder / MESSAGES / f"{first:05d}.npz", messages)
+
+    def record_unanswered(self, reasons: Mapping[int, str]) -> None:
+        """Write which partitions gave no answer: they are asked again when the run goes on."""
+        if reasons:
+            write_json(self.folder / UNANSWERED, {str(i): text for i, text in reasons.items()})
+
+    def unanswered(self) -> dict[int, str]:
+        """Return partitions that gave no answer, and why."""
+        path = self.folder / UNANSWERED
+        found = read_json(path, LARGEST_JSON) if path.is_file() else {}
+        return {int(i): str(text) for i, text in found.items()}
 
     def record_model(self, mixture: Mixture, table: xr.Dataset, **facts: Any) -> list[Path]:
         """Write the mixture and the table of partitions, and name the files."""
         model, partitions = self.folder / "model.npz", self.folder / "partitions.zarr"
         text = self.folder / "partitions.csv"
         write_mixture(model, mixture, **facts)
+        if partitions.exists():  # of this run, before it went on
+            shutil.rmtree(partitions)
         write_dataset(partitions, table)
         write_bytes(text, as_csv(table))
         return [model, partitions, text]
@@ -140,9 +202,18 @@ class Ledger:
             forget(self.replaced)
         return self.folder / SUMMARY
 
+    def is_finished(self) -> bool:
+        """Tell whether everything is there."""
+        return (self.folder / SUMMARY).is_file()
+
     def description(self) -> dict[str, Any]:
-        """Return settings and source of the run."""
+        """Return settings, source and identity of the run."""
         return dict(read_json(self.folder / DESCRIPTION, LARGEST_JSON))
+
+    def pieces(self) -> dict[str, Any]:
+        """Return where partitions lay and what was there when the run began."""
+        path = self.folder / PIECES
+        return dict(read_json(path, LARGEST_JSON)) if path.is_file() else {}
 
     def summary(self) -> dict[str, Any]:
         """Return the summary of the finished run."""
@@ -153,19 +224,37 @@ class Ledger:
         return read_mixture(self.folder / "model.npz")
 
     def messages(self) -> tuple[Message, ...]:
-        """Return the messages of all partitions, in order."""
-        found = []
-        for path in (self.folder / MESSAGES).glob("*.npz"):
-            message = read_message(path)
-            if path != self._place(message.partition):
-                raise InvalidMessage(f"{path} holds the message of partition {message.partition}")
-            found.append(message)
+        """Return the messages of all partitions, those that never answered among them, in order.
+
+        Raises
+        ------
+        InvalidMessage
+            When a file holds something else, or two tell of one partition.
+        """
+        found = [message for _, said in self._files(strict=True) for message in said]
+        found += [Message.failed(i, reason) for i, reason in self.unanswered().items()]
+        if len({message.partition for message in found}) < len(found):
+            raise InvalidMessage(f"{self.folder / MESSAGES} holds two messages of one partition")
         return tuple(sorted(found, key=lambda message: message.partition))
 
-    def _place(self, partition: int) -> Path:
-        return self.folder / MESSAGES / f"{partition:05d}.npz"
+    def answered(self) -> dict[int, Message]:
+        """Return the messages that can be read; what a disk has spoiled is fitted again."""
+        return {one.partition: one for _, said in self._files() for one in said}
 
     def partitions(self) -> xr.Dataset:
         """Return the table of partitions."""
         table: xr.Dataset = xr.open_zarr(self.folder / "partitions.zarr", chunks=None).load()
         return table
+
+    def _files(self, *, strict: bool = False) -> list[tuple[Path, tuple[Message, ...]]]:
+        """Read the files of messages, one or more of them in each."""
+        found = []
+        for path in sorted((self.folder / MESSAGES).glob("*.npz")):
+            try:
+                said = read_messages(path)
+            except InvalidMessage:
+                if strict:
+                    raise
+                said = ()
+            found.append((path, said))
+        return found

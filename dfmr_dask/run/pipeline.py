@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from dfmr_dask.aggregate.alignment import like
@@ -11,7 +11,7 @@ from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import DegenerateRows, InvalidSource
 from dfmr_dask.message import Message
-from dfmr_dask.run.agreement import agree_on_start
+from dfmr_dask.run.agreement import Agreed, agree_on_start, agreed_again
 from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.ledger import Ledger
@@ -67,13 +67,12 @@ def fit(
     context = Context(source, settings, tasks, emit, ledger, replacement)
     seconds: dict[str, float] = {}
 
+    known = {} if ledger is None else ledger.answered()
     with timed(seconds, "start"):
-        agreed = agree_on_start(context)
-        if ledger is not None and agreed.start is not None:
-            ledger.record_start(agreed.start)
+        agreed = agree(context, known)
 
     with timed(seconds, "fit"):
-        messages = fit_partitions(context, agreed)
+        messages = fit_partitions(context, agreed, known)
 
     with timed(seconds, "aggregate"):
         aggregation, others, notes = aggregate_messages(context, messages)
@@ -114,6 +113,24 @@ def fit(
         chosen,
         polished.passes,
     )
+
+
+def agree(context: Context, known: Mapping[int, Message]) -> Agreed:
+    """Agree on the start and write it down, or take the one that a run had before it was cut.
+
+    Whatever is fitted later, rows that were appended included, starts there and with that N.
+    """
+    ledger = context.ledger
+    recorded = None if ledger is None else ledger.start()
+    if recorded is not None:
+        start, facts = recorded
+        asked = [i for i in facts.pop("proposers") if i not in known]
+        return agreed_again(context, start, proposers=asked, **facts)
+    agreed = agree_on_start(context)
+    if ledger is not None and agreed.start is not None:
+        facts = {"total_rows": agreed.total_rows, "sample_rows": agreed.sample_rows}
+        ledger.record_start(agreed.start, proposers=list(agreed.proposers), **facts)
+    return agreed
 
 
 def notes_on(settings: Settings, messages: Sequence[Message], verdict: Verdict) -> Iterator[str]:

@@ -34,7 +34,7 @@ def check_place(path: Path) -> None:
 
 
 def check_room(folder: Path, marker: str, *, overwrite: bool) -> None:
-    """Raise unless a run may begin in a folder.
+    """Raise unless a run may begin in a folder, or go on there.
 
     Parameters
     ----------
@@ -54,17 +54,14 @@ def check_room(folder: Path, marker: str, *, overwrite: bool) -> None:
     check_place(folder / marker if folder.is_dir() else folder)
     if not _is_occupied(folder):
         return
-    if not overwrite:
-        raise RunFolderExists(
-            f"{folder} holds something already. Choose another folder (run.folder of a "
-            "configuration, run= in Python), remove this one, or let --overwrite replace an "
-            "earlier run."
-        )
     if not (folder / marker).is_file():
         raise RunFolderExists(
             f"{folder} holds something else than this command writes (there is no {marker} in "
-            "it), so --overwrite does not replace it. Choose another folder."
+            "it), so that nothing is written or replaced there. Choose another folder (run.folder "
+            "of a configuration, run= in Python)."
         )
+    if not overwrite:
+        return
     if folder.is_symlink() or Path.cwd().is_relative_to(folder.resolve()):
         raise RunFolderExists(
             f"{folder} is a link, or holds the current directory, so --overwrite does not replace "
@@ -109,4 +106,7 @@ def forget(place: Path) -> None:
 
 
 def _is_occupied(folder: Path) -> bool:
-    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    """Tell whether there is something; what is hidden is left by a run that was cut at once."""
+    if not folder.is_dir():
+        return folder.exists()
+    return any(not entry.name.startswith(".") for entry in folder.iterdir())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,16 @@ import xarray as xr
 from dfmr_dask.data.files import plain
 from dfmr_dask.data.opening import without_secrets
 from dfmr_dask.data.source import Source
-from dfmr_dask.run.ledger import DESCRIPTION, MESSAGES, SUMMARY, Ledger
+from dfmr_dask.errors import FolderBusy, RunDiffers
+from dfmr_dask.run.identity import Pieces, check_same, identity
+from dfmr_dask.run.ledger import MESSAGES, SUMMARY, Ledger
+from dfmr_dask.run.lock import locked
 from dfmr_dask.run.places import aside
 from dfmr_dask.run.results import Result
+from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.stages import planned_rows
 
+WHO_COMPUTES = ("cluster", "waiting")  # sections of a configuration that change no result
 SECRETS = "storage_options"  # the key whose values are credentials and the like
 HIDDEN = "(not written down)"
 SHORTEST = 4  # a text below so many characters is found everywhere, and is no secret
@@ -25,46 +30,101 @@ SHORTEST = 4  # a text below so many characters is found everywhere, and is no s
 
 @contextmanager
 def recording(
-    folder: Path, settings: Mapping[str, Any], source: Source, *, overwrite: bool = False
+    folder: Path,
+    told: Mapping[str, Any],
+    source: Source,
+    settings: Settings,
+    *,
+    replacement: Source | None = None,
+    overwrite: bool = False,
 ) -> Iterator[Ledger]:
-    """Begin a run's folder; an error in the run gets a note of what is left, and where.
+    """Begin a run's folder, or go on in it; an error gets a note of what is left, and where.
 
     Parameters
     ----------
     folder : Path
-    settings : mapping
-        As in a configuration; the values of storage options are not written down.
+    told : mapping
+        All settings as in a configuration; the values of storage options are not written down.
     source : Source
+    settings : Settings
+        Those of them that decide the result.
+    replacement : Source, optional
+        Rows that an attack puts in the place of others.
     overwrite : bool
         Replace an earlier run.
 
     Yields
     ------
     Ledger
+        Of a finished run, where nothing has changed and nobody is left to be asked again.
 
     Raises
     ------
+    FolderBusy
+        When another run works in the folder.
+    RunDiffers
+        When the run in it was begun with something else.
     RunFolderExists
-        When the folder holds something that stays.
+        When the folder holds something that is no run.
     """
+    Ledger.check(folder, overwrite=overwrite)
     planned = planned_rows(source)
     description = {
-        "settings": settings,
+        "settings": told,
         "source": source.description,
         "planned_rows": None if planned is None else list(planned.values()),
+        "identity": identity(source, settings, replacement),
     }
-    told = without_credentials(plain(description))
-    Ledger.check(folder, overwrite=overwrite)
+    about = without_credentials(plain(description))
+    here = Pieces.of(source)
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder))
+            if Ledger.holds_run(folder) and not overwrite:
+                ledger = _continued(Ledger(folder), about, here)
+            else:
+                ledger = Ledger.create(folder, about, here.plain(), overwrite=overwrite)
+            if ledger.replaced is not None and overwrite:  # the lock was set aside as well
+                stack.enter_context(locked(folder))
+            yield ledger
+        except BaseException as error:
+            _add_notes(error, folder)
+            raise
+
+
+def _continued(ledger: Ledger, about: Mapping[str, Any], here: Pieces) -> Ledger:
+    """Return the ledger of a run that goes on, or is finished as it is."""
+    before, answered = ledger.description(), ledger.answered()
+    was = Pieces.from_plain(ledger.pieces())
     try:
-        yield Ledger.create(folder, told, overwrite=overwrite)
-    except BaseException as error:
-        if (folder / DESCRIPTION).is_file() and not (folder / SUMMARY).exists():
-            error.add_note(
-                f"{folder} holds the unfinished run: replace it with --overwrite, or remove it."
-            )
-        if aside(folder).is_dir():
-            error.add_note(f"The earlier run is kept in {aside(folder)}.")
-        raise
+        stay = check_same(before["identity"], about["identity"], was, here, set(answered))
+    except RunDiffers as error:
+        raise RunDiffers(
+            f"the run in {ledger.folder} was begun otherwise: {error}. Choose another folder "
+            "(run.folder of a configuration, run= in Python), or let --overwrite replace it"
+        ) from error
+    everybody = len(stay) == len(here.boxes) and not ledger.unanswered()
+    if ledger.is_finished() and everybody and _asked(before) == _asked(about):
+        return ledger
+    return ledger.go_on(about, here.plain(), stay)
+
+
+def _asked(description: Mapping[str, Any]) -> Any:
+    """Return what decides all that a run leaves behind; who computes it does not."""
+    settings = {k: v for k, v in description["settings"].items() if k not in WHO_COMPUTES}
+    return [settings, description["identity"]]
+
+
+def _add_notes(error: BaseException, folder: Path) -> None:
+    begun = Ledger.holds_run(folder) and not Ledger(folder).is_finished()
+    if begun and not isinstance(error, RunDiffers | FolderBusy):
+        error.add_note(
+            f"{folder} holds the unfinished run: the same command goes on with it, --overwrite "
+            "begins anew."
+        )
+    if aside(folder).is_dir():
+        error.add_note(f"The earlier run is kept in {aside(folder)}.")
 
 
 def write_model(

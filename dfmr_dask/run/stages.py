@@ -25,12 +25,20 @@ POLISHING_ROUNDS = 5
 SMALL_STORE = 1 << 28  # bytes up to which a store is read once more, to score all its rows
 
 
-def fit_partitions(context: Context, agreed: Agreed) -> tuple[Message, ...]:
-    """Fit every partition in full, from the common start (METHOD 2, and 11 step 7)."""
+def fit_partitions(
+    context: Context, agreed: Agreed, known: Mapping[int, Message] | None = None
+) -> tuple[Message, ...]:
+    """Fit every partition in full, from the common start (METHOD 2, and 11 step 7).
+
+    Those whose messages are known already, from before a run was interrupted, are not fitted again.
+    """
+    before = dict(known or {})
     handles = {}
     byzantine = frozenset(context.byzantine)
     common = context.tasks.share(agreed.start)
     for i in range(len(context.source.plan)):
+        if i in before:
+            continue
         source, j = context.rows_of(i, byzantine)
         attack = context.attack("messages") if i in byzantine else None
         own, drawn = agreed.pilots.get(i), agreed.samples.get(i)
@@ -39,7 +47,7 @@ def fit_partitions(context: Context, agreed: Agreed) -> tuple[Message, ...]:
             agreed.total_rows, context.local, attack,
         )  # fmt: skip
     arrived = context.gathered("fit", handles, accept=lambda i, came: _message(context, i, came))
-    return tuple(arrived.values())
+    return tuple(one for _, one in sorted({**before, **arrived}.items()))
 
 
 def aggregate_messages(

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dfmr_dask.aggregate.aggregators import aggregate
-from dfmr_dask.data import files
+from dfmr_dask.data import files, messages
 from dfmr_dask.data.archive import FLOAT, packed
 from dfmr_dask.errors import InvalidMessage, InvalidMixture
 from dfmr_dask.families import Family
@@ -189,7 +189,7 @@ def changed(draw: st.DrawFn, value: Any) -> Any:
 
 
 def header_of(message: Message) -> Any:
-    about = {name: getattr(message, name) for name in files.FIELDS}
+    about = {name: getattr(message, name) for name in messages.FIELDS}
     assert message.mixture is not None
     told = {
         "family": message.mixture.family.name,
@@ -197,7 +197,7 @@ def header_of(message: Message) -> Any:
         "params": sorted(message.mixture.params),
     }
     facts = {**about, "log_likelihood": None}
-    return {"what": "message", "format": files.FORMAT, "message": facts, "mixture": told}
+    return {"what": "messages", "format": files.FORMAT, "messages": [facts], "mixture": told}
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def read_or_refused(path: Path) -> Message | None:
     try:
-        return files.read_message(path)
+        return messages.read_message(path)
     except InvalidMessage as error:
         assert str(path) in str(error)
         assert len(str(error)) < 2000
@@ -221,7 +221,8 @@ def test_headers_of_any_content_are_read_or_refused(folder: Path, data: st.DataO
     message = honest(family)[3]
     header = data.draw(changed(header_of(message)))
     assert message.mixture is not None
-    arrays = {"weights": message.mixture.weights, **message.mixture.params}
+    estimate = {"weights": message.mixture.weights, **message.mixture.params}
+    arrays = {name: array[None] for name, array in estimate.items()}
     path = folder / "header.npz"
     try:
         path.write_bytes(packed(header, arrays))
@@ -238,7 +239,7 @@ def test_arrays_of_any_content_are_read_or_refused(folder: Path, data: st.DataOb
     family = data.draw(st.sampled_from(list(FAMILIES.values())))
     told = data.draw(raw(family))
     doubles = {
-        name: np.asarray(array, FLOAT)
+        name: np.asarray(array, FLOAT)[None]
         for name, array in told.items()
         if name.isidentifier() and getattr(array, "dtype", None) is not None
         and array.dtype.kind in "biuf"
@@ -256,7 +257,7 @@ def test_arrays_of_any_content_are_read_or_refused(folder: Path, data: st.DataOb
 @given(data=st.data())
 def test_damaged_files_are_read_or_refused(folder: Path, data: st.DataObject) -> None:
     path = folder / "damaged.npz"
-    files.write_message(path, honest(FAMILIES["full"])[0])
+    messages.write_message(path, honest(FAMILIES["full"])[0])
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content) - 1))
@@ -280,9 +281,9 @@ def test_reading_takes_a_bounded_amount_of_memory(folder: Path, family: Family) 
     assert first is not None
     params = {name: np.repeat(array[:1], 20_000, axis=0) for name, array in first.params.items()}
     large = Mixture(family, np.full(20_000, 1 / 20_000), params)
-    files.write_message(path, Message(0, "fitted", ROWS, mixture=large))
+    messages.write_message(path, Message(0, "fitted", ROWS, mixture=large))
     tracemalloc.start()
-    assert files.read_message(path).mixture is not None
+    assert messages.read_message(path).mixture is not None
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < READING * path.stat().st_size
@@ -293,11 +294,11 @@ def test_a_file_cannot_fill_reports_with_what_it_says(folder: Path, key: str) ->
     header = header_of(honest(FAMILIES["full"])[0])
     path = folder / "talkative.npz"
     for about in (
-        {**header, "message": {**header["message"], key: ["x" * 10**6]}},
+        {**header, "messages": [{**header["messages"][0], key: ["x" * 10**6]}]},
         {**header, "mixture": {**header["mixture"], "family": "y" * 10**6}},
         {**header, "z" * 10**6: 1},
     ):
-        path.write_bytes(packed(about, {"weights": np.ones(1)}))
+        path.write_bytes(packed(about, {"weights": np.ones((1, 1))}))
         assert read_or_refused(path) is None
 
 

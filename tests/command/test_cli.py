@@ -167,9 +167,23 @@ def test_predict_refuses_other_features(there: Path, capsys: pytest.CaptureFixtu
     assert not Path("x.zarr").exists()
 
 
-def test_a_run_is_not_written_over(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_small("quickstart") == 2
-    assert "--overwrite" in capsys.readouterr().err
+def test_a_finished_run_is_shown_again_and_another_one_not_written_over_it(
+    there: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in Path("runs/quickstart").rglob("*.*")}
+    assert run_small("quickstart") == 0
+    told = capsys.readouterr()
+    assert "is finished, and nothing has changed since" in told.err
+    assert "kept" in told.out
+    after = {path: path.stat().st_mtime_ns for path in Path("runs/quickstart").rglob("*.*")}
+    hidden = {path for path in {*before, *after} if path.name.startswith(".")}
+    assert {p: t for p, t in after.items() if p not in hidden} == {
+        p: t for p, t in before.items() if p not in hidden
+    }
+    assert run_small("quickstart", "--set", "mixture.tol=1e-3") == 2
+    told = capsys.readouterr()
+    assert "fit.tol was 1e-06, and is 0.001" in told.err
+    assert "--overwrite" in told.err
 
 
 def test_overwrite_replaces_a_run_and_nothing_else(

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pickle
+import re
 import zipfile
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfmr_dask.data import files
+from dfmr_dask.data import files, messages
 from dfmr_dask.data.archive import LIMIT, packed, unpacked
 from dfmr_dask.errors import InvalidMessage, InvalidMixture
 from dfmr_dask.families import COVARIANCE_TYPES
@@ -63,9 +64,9 @@ def test_mixtures_come_back(tmp_path, kind):
     ids=["fitted", "nan", "weighted", "failed", "empty"],
 )
 def test_messages_come_back(tmp_path, message):
-    files.write_message(tmp_path / "m.npz", message)
-    got = files.read_message(tmp_path / "m.npz")
-    for name in (*files.FIELDS, *files.OPTIONAL):
+    messages.write_message(tmp_path / "m.npz", message)
+    got = messages.read_message(tmp_path / "m.npz")
+    for name in (*messages.FIELDS, *messages.OPTIONAL):
         a, b = getattr(message, name), getattr(got, name)
         assert a == b or (math.isnan(a) and math.isnan(b))
         assert type(a) is type(b)
@@ -75,20 +76,47 @@ def test_messages_come_back(tmp_path, message):
 
 @pytest.mark.parametrize("mass", [None, "3", True, 0.0, -1])
 def test_a_mass_that_is_none_is_refused(tmp_path, mass):
-    files.write_message(tmp_path / "m.npz", Message(3, "fitted", 9, mixture=mixture(), mass=2.5))
+    messages.write_message(tmp_path / "m.npz", Message(3, "fitted", 9, mixture=mixture(), mass=2.5))
     header, arrays = unpacked((tmp_path / "m.npz").read_bytes())
-    assert header["message"].pop("mass") == 2.5
+    assert header["messages"][0].pop("mass") == 2.5
     (tmp_path / "without.npz").write_bytes(packed(header, arrays))  # as files were before
-    assert files.read_message(tmp_path / "without.npz").mass is None
-    header["message"]["mass"] = mass
+    assert messages.read_message(tmp_path / "without.npz").mass is None
+    header["messages"][0]["mass"] = mass
     (tmp_path / "m.npz").write_bytes(packed(header, arrays))
     with pytest.raises(InvalidMessage, match="mass"):
-        files.read_message(tmp_path / "m.npz")
+        messages.read_message(tmp_path / "m.npz")
+
+
+def test_the_messages_of_a_task_share_a_file(tmp_path):
+    said = [
+        Message(3, "fitted", 9, mixture=mixture("diag")),
+        Message.failed(4, "chunk 4 is missing"),
+        Message(9, "fitted", 8, mixture=mixture("diag"), mass=3.0),
+        Message(10, "empty"),
+    ]
+    messages.write_messages(tmp_path / "m.npz", said)
+    got = messages.read_messages(tmp_path / "m.npz")
+    assert [one.partition for one in got] == [3, 4, 9, 10]
+    assert [one.status for one in got] == ["fitted", "failed", "fitted", "empty"]
+    for one, other in zip(said, got, strict=True):
+        if one.mixture is not None:
+            same(one.mixture, other.mixture)
+    with pytest.raises(InvalidMessage, match="holds 4 messages; wanted one"):
+        messages.read_message(tmp_path / "m.npz")
+    header, arrays = unpacked((tmp_path / "m.npz").read_bytes())
+    header["messages"].pop(0)
+    (tmp_path / "m.npz").write_bytes(packed(header, arrays))
+    with pytest.raises(InvalidMessage, match="not those of 1 estimates"):
+        messages.read_messages(tmp_path / "m.npz")
+    with pytest.raises(ValueError, match="different families"):
+        messages.write_messages(
+            tmp_path / "m.npz", [said[0], Message(1, "fitted", 9, mixture=mixture())]
+        )
 
 
 def test_the_same_message_is_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        files.write_message(tmp_path / name, Message(3, "fitted", 9, mixture=mixture()))
+        messages.write_message(tmp_path / name, Message(3, "fitted", 9, mixture=mixture()))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -137,9 +165,8 @@ def edited(content, edit):
 
 
 def lying_shape(raw, shape):
-    start = raw.index(b"(3, 2)")
-    text = raw.replace(b"(3, 2), }", shape + b", }")
-    length = start - start + len(raw) - len(text)
+    text = re.sub(rb"\((1, )?3, 2\), }", shape + b", }", raw)
+    length = len(raw) - len(text)
     return text[: text.index(b"\n")] + b" " * length + text[text.index(b"\n") :]
 
 
@@ -183,13 +210,13 @@ def test_hostile_files_are_refused(tmp_path, monkeypatch, trick):
     monkeypatch.chdir(tmp_path)
     model, message = tmp_path / "model.npz", tmp_path / "message.npz"
     files.write_mixture(model, mixture())
-    files.write_message(message, Message(3, "fitted", 9, mixture=mixture()))
+    messages.write_message(message, Message(3, "fitted", 9, mixture=mixture()))
     for path in (model, message):
         rewrite(path, HOSTILE[trick](entries(path)))
     with pytest.raises(InvalidMixture, match="is no file of a mixture"):
         files.read_mixture(model)
-    with pytest.raises(InvalidMessage, match="is no file of a message"):
-        files.read_message(message)
+    with pytest.raises(InvalidMessage, match="is no file of messages"):
+        messages.read_message(message)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["message.npz", "model.npz"]
 
 
@@ -211,16 +238,16 @@ def test_hostile_files_are_refused(tmp_path, monkeypatch, trick):
 )
 def test_messages_that_contradict_themselves(tmp_path, change):
     path = tmp_path / "m.npz"
-    files.write_message(path, Message(3, "fitted", 9, mixture=mixture()))
-    rewrite(path, edited(entries(path), lambda h: h["message"].update(change)))
+    messages.write_message(path, Message(3, "fitted", 9, mixture=mixture()))
+    rewrite(path, edited(entries(path), lambda h: h["messages"][0].update(change)))
     with pytest.raises(InvalidMessage):
-        files.read_message(path)
+        messages.read_message(path)
 
 
 def test_a_mixture_is_no_message(tmp_path):
     files.write_mixture(tmp_path / "m.npz", mixture())
     with pytest.raises(InvalidMessage):
-        files.read_message(tmp_path / "m.npz")
+        messages.read_message(tmp_path / "m.npz")
     with pytest.raises(InvalidMixture):
         files.read_mixture(tmp_path / "nothing.npz")
 

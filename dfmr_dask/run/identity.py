@@ -1,0 +1,190 @@
+"""What a run is about, in plain values: interrupted runs go on only where these are the same.
+
+The fit and the aggregation have identities of their own: another filter refits nothing. A store may
+grow; then only what was appended is fitted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dfmr_dask.data.archive import packed
+from dfmr_dask.data.files import arrays_of, plain, plain_description
+from dfmr_dask.data.source import Source
+from dfmr_dask.errors import RunDiffers
+from dfmr_dask.mixture import Mixture
+from dfmr_dask.run.settings import Settings
+
+FIT = (
+    *("family", "n_components", "tol", "reg_covar", "max_iter", "n_init", "init_params"),
+    *("start", "seed", "corruption", "outliers", "dtype_work"),
+)
+AGGREGATION = ("method", "weights", "gates", "rho", "unit", "aggregator", "compare", "polish")
+GROWS = ("metadata", "selection", "coords", "sha256")  # of the data: other when rows are appended
+SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pieces:
+    """Where each partition lies and what was there: hashes of its boxes, and of its chunks.
+
+    Attributes
+    ----------
+    boxes, chunks : tuple of str
+        One of each a partition. Chunks are told apart by their keys, sizes and stamps.
+    """
+
+    boxes: tuple[str, ...]
+    chunks: tuple[str, ...]
+
+    @classmethod
+    def of(cls, source: Source) -> Pieces:
+        """Look where the partitions of a source lie, and at the chunks there."""
+        boxes = tuple(digest(partition.boxes) for partition in source.plan.partitions)
+        found = source.partition_fingerprints()
+        return cls(boxes, tuple(found[i] for i in range(len(source.plan))))
+
+    def plain(self) -> dict[str, Any]:
+        """Return what JSON knows."""
+        return {"boxes": list(self.boxes), "chunks": list(self.chunks)}
+
+    @classmethod
+    def from_plain(cls, value: Mapping[str, Any]) -> Pieces:
+        """Rebuild what :meth:`plain` returned."""
+        return cls(tuple(value["boxes"]), tuple(value["chunks"]))
+
+
+def identity(source: Source, settings: Settings, replacement: Source | None) -> dict[str, Any]:
+    """Return what decides the bits of a run, as values for JSON.
+
+    Parameters
+    ----------
+    source : Source
+    settings : Settings
+    replacement : Source or None
+        Rows that an attack puts in the place of others.
+
+    Returns
+    -------
+    dict
+        ``package`` (version), ``source``, ``fit``, ``aggregation``.
+    """
+    from dfmr_dask import __version__  # noqa: PLC0415  (the package imports this module)
+
+    told = {**source.description, "one partition": len(source.plan) == 1}
+    told["plan"] = told["plan"]["kind"]  # where partitions lie is told by their boxes
+    fit = {name: _plain_setting(getattr(settings, name)) for name in FIT}
+    fit["own starts"] = settings.method == "paper"
+    if replacement is not None:
+        fit["replacement"] = replacement.description
+    aggregation = {name: getattr(settings, name) for name in AGGREGATION}
+    everything = {"source": told, "fit": fit, "aggregation": aggregation}
+    return dict(plain({"package": __version__, **everything}))
+
+
+def check_same(
+    before: Mapping[str, Any], now: Mapping[str, Any], was: Pieces, here: Pieces, fitted: set[int]
+) -> set[int]:
+    """Return which fitted partitions stay as they are; raise where a run cannot go on.
+
+    Parameters
+    ----------
+    before, now : mappings
+        From :func:`identity`.
+    was, here : Pieces
+        Of the source when the run began, and now.
+    fitted : set of int
+        Partitions that the ledger has messages of.
+
+    Raises
+    ------
+    RunDiffers
+        Naming what differs.
+    """
+    grown = _has_grown(before["source"], now["source"])
+    found = [f"the package was {before['package']}, and is {now['package']}"] * (
+        before["package"] != now["package"]
+    )
+    fixed = _without_what_grows if grown else dict
+    found += differences(fixed(before["source"]), fixed(now["source"]), "source")
+    found += differences(before["fit"], now["fit"], "fit")
+    moved = [i for i in sorted(fitted) if i >= len(here.boxes) or here.boxes[i] != was.boxes[i]]
+    last = len(was.boxes) - 1
+    if moved and not (grown and moved == [last] and last < len(here.boxes)):
+        found.append(f"{_named(moved)} would lie elsewhere in the source")
+    if grown and now["fit"]["corruption"] is not None:
+        found.append("the source has grown, and others would be Byzantine in the simulation")
+    still = fitted - set(moved)
+    changed = [i for i in sorted(still) if here.chunks[i] != was.chunks[i]]
+    if changed:
+        found.append(f"the chunks of {_named(changed)} are others than those that were fitted")
+    if found:
+        raise RunDiffers("; ".join(found))
+    return still
+
+
+def differences(before: Any, now: Any, name: str) -> list[str]:
+    """Say in words where plain values differ.
+
+    Examples
+    --------
+    >>> from dfmr_dask.run.identity import differences
+    >>> differences({"tol": 1e-6, "seed": 0}, {"tol": 1e-4, "seed": 0}, "fit")
+    ['fit.tol was 1e-06, and is 0.0001']
+    """
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        keys = [*before, *(key for key in now if key not in before)]
+        return [
+            told
+            for key in keys
+            for told in differences(before.get(key), now.get(key), f"{name}.{key}")
+        ]
+    if before == now:
+        return []
+    return [f"{name} was {before!r:.80}, and is {now!r:.80}"]
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of plain values in canonical JSON."""
+    text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain_setting(value: Any) -> Any:
+    """Return a setting as JSON knows it; a mixture by the hash of its bits."""
+    if isinstance(value, Mixture):
+        return hashlib.sha256(packed(plain_description(value), arrays_of(value))).hexdigest()
+    if hasattr(value, "options") and hasattr(value, "name"):  # a family
+        return {"name": value.name, **value.options}
+    slots = getattr(type(value), "__slots__", None)
+    return {name: getattr(value, name) for name in slots} if slots else value
+
+
+def _has_grown(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Tell whether rows were appended along the first dimension."""
+    was, here = before["shape"], now["shape"]
+    same = len(was) == len(here) > 0 and was[1:] == here[1:]
+    return bool(same and here[0] > was[0])
+
+
+def _without_what_grows(source: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{key: value for key, value in source.items() if key != "shape"},
+        "data": _left_out(source["data"]),
+    }
+
+
+def _left_out(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _left_out(item) for key, item in value.items() if key not in GROWS}
+    return [_left_out(item) for item in value] if isinstance(value, list) else value
+
+
+def _named(partitions: Sequence[int]) -> str:
+    shown = ", ".join(map(str, partitions[:SHOWN]))
+    more = f" and {len(partitions) - SHOWN} more" if len(partitions) > SHOWN else ""
+    return f"partition {shown}{more}" if len(partitions) == 1 else f"partitions {shown}{more}"
