@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import shutil
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import dask.config
@@ -109,14 +109,20 @@ def tasks_for(cluster: ClusterSection, in_memory: bool, say: Say) -> Iterator[Ta
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # only it may set handlers
+    """Start processes that do not hear Ctrl-C; the command hears it as soon as they are there.
+
+    A blocked signal waits, an ignored one is lost; both are inherited. What multiprocessing starts
+    with its first process lets signals through again, so it is started before.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _written(
