@@ -10,7 +10,7 @@ summary.json        last: its presence is the mark of a finished run
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -123,6 +123,11 @@ class Ledger:
     def record_message(self, message: Message) -> None:
         """Write what a partition said."""
         write_message(self._place(message.partition), message)
+
+    def record_messages(self, messages: Sequence[Message]) -> None:
+        """Write what the partitions of one task said."""
+        for message in messages:
+            self.record_message(message)
 
     def record_model(self, mixture: Mixture, table: xr.Dataset, **facts: Any) -> list[Path]:
         """Write the mixture and the table of partitions, and name the files."""
