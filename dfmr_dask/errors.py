@@ -59,5 +59,9 @@ class ClusterFailed(DfmrError, RuntimeError):
     """A local cluster whose processes do not start."""
 
 
+class SchedulerLost(ClusterFailed):
+    """A scheduler that is gone in the middle of a run, or that has forgotten it."""
+
+
 class UncertifiedWarning(UserWarning):
     """The majority assumption could not be checked, or the filter found a reason to doubt it."""

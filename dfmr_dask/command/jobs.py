@@ -24,13 +24,14 @@ from dfmr_dask.command.preparation import (
 from dfmr_dask.command.schema import ClusterSection, RunConfig
 from dfmr_dask.data.files import read_mixture
 from dfmr_dask.experiments.accuracy import error
-from dfmr_dask.run.cluster import open_tasks
+from dfmr_dask.run.cluster import PATIENT, open_tasks
 from dfmr_dask.run.events import Emit, Event, ignore
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.pipeline import fit, timed
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result, partition_table
 from dfmr_dask.run.tasks import Tasks
+from dfmr_dask.run.waiting import Waiting
 from dfmr_dask.show.summary import Summary, facts_of, summarize
 
 Say = Callable[[str], None]
@@ -63,7 +64,7 @@ def run(
         with timed(seconds, "simulate"):
             make_store(config, lambda done, total: emit(Event("simulate", done, total)))
     inputs = open_inputs(config)
-    settings = fit_settings(config)
+    settings, in_memory = fit_settings(config), inputs.source.in_memory
     with recording(
         folder,
         settings_of(config),
@@ -75,7 +76,7 @@ def run(
         if ledger.is_finished():
             say(f"{folder} is finished, and nothing has changed since: nothing is computed")
             return ledger.summary()
-        with tasks_for(config.cluster, inputs.source.in_memory, say) as tasks:
+        with tasks_for(config.cluster, in_memory, say, config.waiting.waiting()) as tasks:
             result = fit(
                 inputs.source,
                 settings,
@@ -88,7 +89,9 @@ def run(
 
 
 @contextmanager
-def tasks_for(cluster: ClusterSection, in_memory: bool, say: Say) -> Iterator[Tasks]:
+def tasks_for(
+    cluster: ClusterSection, in_memory: bool, say: Say, waiting: Waiting = PATIENT
+) -> Iterator[Tasks]:
     """Open where tasks run, and say where its dashboard is.
 
     The processes of a local cluster are born deaf to Ctrl-C, which reaches everyone in a
@@ -98,7 +101,7 @@ def tasks_for(cluster: ClusterSection, in_memory: bool, say: Say) -> Iterator[Ta
         preload = [*dask.config.get(PRELOAD, []), QUIET]
         with _deaf_to_interrupts(), dask.config.set({PRELOAD: preload}):
             tasks = stack.enter_context(
-                open_tasks(in_memory=in_memory, say=say, **cluster.model_dump())
+                open_tasks(in_memory=in_memory, say=say, waiting=waiting, **cluster.model_dump())
             )
         try:
             yield tasks

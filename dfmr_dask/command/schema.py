@@ -26,6 +26,7 @@ from dfmr_dask.data.choosing import KINDS, Wish
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.local.start import STARTS
 from dfmr_dask.run.settings import METHODS, WEIGHTS, WORK_DTYPES
+from dfmr_dask.run.waiting import WORKER_TIMEOUT, Waiting
 
 
 def one_of(names: Iterable[str]) -> PlainValidator:
@@ -191,12 +192,51 @@ class LabelsSection(Section):
     storage_options: dict[str, Any] | None = None
 
 
+class TlsSection(Section):
+    """Certificate files for a scheduler that speaks TLS."""
+
+    ca: str
+    cert: str
+    key: str
+
+
 class ClusterSection(Section):
-    """Who computes: the Dask client that is there, else this address, else local processes."""
+    """Who computes: the Dask client that is there, else this scheduler, else local processes."""
 
     address: str | None = None
+    scheduler_file: str | None = None
+    tls: TlsSection | None = None
     n_workers: PositiveInt | None = None
     memory_limit: Annotated[int | str, AfterValidator(_bytes)] | None = None
+
+    @model_validator(mode="after")
+    def _one_scheduler(self) -> ClusterSection:
+        if self.address is not None and self.scheduler_file is not None:
+            raise unfitting("scheduler_file", self.scheduler_file, "nothing beside an address")
+        if self.tls is not None and self.address is None and self.scheduler_file is None:
+            raise unfitting("address", None, "tls://host:port (or scheduler_file) beside tls")
+        return self
+
+
+class WaitingSection(Section):
+    """How long is waited for partitions; the keys are the arguments of :class:`Waiting`."""
+
+    partition_timeout: PositiveFloat | None = None
+    quorum: PositiveInt | PositiveFloat | None = None
+    deadline: PositiveFloat | None = None
+    worker_timeout: PositiveFloat = WORKER_TIMEOUT
+
+    def waiting(self) -> Waiting:
+        """Return what the section tells of."""
+        return Waiting(**self.model_dump())
+
+    @model_validator(mode="after")
+    def _quorum_is_one(self) -> WaitingSection:
+        try:
+            Waiting(quorum=self.quorum)
+        except ValueError as error:
+            raise unfitting("quorum", self.quorum, f"one that there can be: {error}") from None
+        return self
 
 
 class RunSection(Section):
@@ -230,6 +270,7 @@ class RunConfig(Section):
     labels: LabelsSection = LabelsSection()
     picture: bool = False
     cluster: ClusterSection = ClusterSection()
+    waiting: WaitingSection = WaitingSection()
 
     @model_validator(mode="after")
     def _oracle_has_liars(self) -> RunConfig:

@@ -41,8 +41,9 @@ class Agreed:
         None where each partition starts from its own pilot.
     total_rows : int or None
         N of the penalty; None where each takes its own rows.
-    samples, pilots : mapping of partition to handle
-        Held by whoever computed them.
+    samples : mapping of partition to handle
+        Held by whoever drew them.
+    pilots : mapping of partition to Mixture
     sample_rows : int
         Rows of all samples A together.
     """
@@ -78,7 +79,7 @@ def agree_on_start(context: Context) -> Agreed:
         )
     start, proposals = _searched(context, samples, waves)
     total, together = all_rows(context, proposals.scored), fitted_rows(proposals.scored)
-    return Agreed(start, total, samples, proposals.handles, together)
+    return Agreed(start, total, samples, proposals.pilots, together)
 
 
 def agreed_again(

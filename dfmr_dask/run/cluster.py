@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import current_process
+from pathlib import Path
 
-from distributed import Client, LocalCluster, get_client
+from distributed import Client, LocalCluster, Security, get_client
 
-from dfmr_dask.errors import ClusterFailed, WorkersDiffer
-from dfmr_dask.run.tasks import InProcess, OnCluster, Tasks
+from dfmr_dask.errors import ClusterFailed
+from dfmr_dask.run.tasks import InProcess, OnCluster, Tasks, described
+from dfmr_dask.run.waiting import Waiting
+from dfmr_dask.run.workers import check_workers, guarded_entrance
+
+__all__ = ["PATIENT", "check_workers", "connected", "local_cluster", "open_tasks"]
 
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
-
+PATIENT = Waiting()
 
 Say = Callable[[str], None]
 
@@ -35,8 +40,11 @@ def open_tasks(
     *,
     in_memory: bool,
     address: str | None = None,
+    scheduler_file: str | None = None,
+    tls: Mapping[str, str] | None = None,
     n_workers: int | None = None,
-    memory_limit: str | None = None,
+    memory_limit: int | str | None = None,
+    waiting: Waiting = PATIENT,
     say: Say = silent,
 ) -> Iterator[Tasks]:
     """Choose where a run's tasks run.
@@ -47,10 +55,16 @@ def open_tasks(
         The data are in this process already: no cluster is used, none is started.
     address : str, optional
         Scheduler to connect to, when there is no client yet.
+    scheduler_file : str, optional
+        File in which a scheduler wrote its address, in place of ``address``.
+    tls : mapping, optional
+        Paths of certificates, by ``ca``, ``cert`` and ``key``, for a scheduler at ``tls://``.
     n_workers : int, optional
         Processes of a local cluster, one thread each; one a core unless given.
     memory_limit : str, optional
         Memory of each of them, as Dask writes it (``"2 GiB"``).
+    waiting : Waiting
+        How long tasks on a cluster are waited for.
     say : callable
         Told where the dashboard of a client is that was not there before.
 
@@ -63,29 +77,35 @@ def open_tasks(
     WorkersDiffer
         When workers lack the package or hold another version.
     ClusterFailed
-        When a local cluster does not start.
+        When a local cluster does not start, or a scheduler cannot be reached.
     """
     if in_memory:
         yield InProcess()
         return
-    with _client(address, n_workers, memory_limit, say) as client:
+    with _client(address, scheduler_file, tls, n_workers, memory_limit, say) as client:
         check_workers(client)
-        yield OnCluster(client)
+        with guarded_entrance(client):
+            yield OnCluster(client, waiting=waiting)
 
 
 @contextmanager
 def _client(
-    address: str | None, n_workers: int | None, memory_limit: str | None, say: Say
+    address: str | None,
+    scheduler_file: str | None,
+    tls: Mapping[str, str] | None,
+    n_workers: int | None,
+    memory_limit: int | str | None,
+    say: Say,
 ) -> Iterator[Client]:
-    """Use the client that is there, else the address, else a local cluster."""
+    """Use the client that is there, else the scheduler told of, else a local cluster."""
     try:
         current: Client | None = get_client()
     except ValueError:  # there is none
         current = None
     if current is not None:
         yield current
-    elif address is not None:
-        with Client(address) as client:
+    elif address is not None or scheduler_file is not None:
+        with connected(address, scheduler_file, tls) as client:
             say(f"dashboard: {client.dashboard_link}")
             yield client
     else:
@@ -94,7 +114,46 @@ def _client(
             yield client
 
 
-def local_cluster(n_workers: int | None = None, memory_limit: str | None = None) -> LocalCluster:
+def connected(
+    address: str | None = None,
+    scheduler_file: str | None = None,
+    tls: Mapping[str, str] | None = None,
+) -> Client:
+    """Connect to a scheduler that is running.
+
+    Raises
+    ------
+    ClusterFailed
+        When nothing answers there, or certificates are refused.
+    """
+    where = address if address is not None else f"the address in {scheduler_file}"
+    # Dask would wait for a file that is not there for ever
+    if scheduler_file is not None and not Path(scheduler_file).is_file():
+        raise ClusterFailed(f"there is no scheduler file {scheduler_file}; is `dask scheduler` up?")
+    try:
+        return Client(address, scheduler_file=scheduler_file, security=_security(tls))
+    except (OSError, TimeoutError, TypeError, ValueError) as error:
+        raise ClusterFailed(
+            f"no scheduler can be reached at {where}: {described(error)}. Is it running, and do "
+            "the certificates (tls: ca, cert, key) belong to it?"
+        ) from error
+
+
+def _security(tls: Mapping[str, str] | None) -> Security | None:
+    """Return the certificates as Dask wants them; nothing goes over the wire in plain then."""
+    if tls is None:
+        return None
+    return Security(
+        tls_ca_file=str(tls["ca"]),
+        tls_client_cert=str(tls["cert"]),
+        tls_client_key=str(tls["key"]),
+        require_encryption=True,
+    )
+
+
+def local_cluster(
+    n_workers: int | None = None, memory_limit: int | str | None = None
+) -> LocalCluster:
     """Start processes with one thread each; dashboard and scheduler on the loopback only.
 
     Raises
@@ -121,24 +180,3 @@ def local_cluster(n_workers: int | None = None, memory_limit: str | None = None)
             raise ClusterFailed(
                 f"the local cluster did not start ({error}): {MAIN_GUARD}"
             ) from None
-
-
-def check_workers(client: Client) -> None:
-    """Raise unless every worker holds this version of the package, naming those that don't."""
-    from dfmr_dask import __version__  # noqa: PLC0415  (the package imports this module)
-
-    def version() -> str | None:  # sent by value: a worker may have no such module
-        try:
-            import dfmr_dask  # noqa: PLC0415
-        except ImportError:
-            return None
-        return dfmr_dask.__version__
-
-    found: dict[str, str | None] = client.run(version)
-    wrong = {address: there for address, there in found.items() if there != __version__}
-    if wrong:
-        told = ", ".join(f"{address} has {there or 'none'}" for address, there in wrong.items())
-        raise WorkersDiffer(
-            f"every worker needs dfmr-dask {__version__}; {told}. Install it there, for instance "
-            "with client.register_plugin(distributed.PipInstall(['dfmr-dask']))."
-        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from dask.delayed import Delayed
 
 from dfmr_dask.corruption import Corruption, Forged, byzantine_partitions
 from dfmr_dask.data.source import Source
@@ -14,7 +16,8 @@ from dfmr_dask.run import partition
 from dfmr_dask.run.events import Emit, Event
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.settings import Settings
-from dfmr_dask.run.tasks import Failure, Tasks, described
+from dfmr_dask.run.tasks import Failure, Key, Several, Tasks, described
+from dfmr_dask.run.waiting import Stop
 
 Accept = Callable[[int, Any], Any]
 
@@ -81,8 +84,42 @@ class Context:
             return self.replacement, i % len(self.replacement.plan)
         return self.source, i
 
+    def submitted(
+        self,
+        stage: str,
+        key: Key,
+        function: Callable[..., Any],
+        own: Mapping[int, tuple[Any, ...]],
+        *common: Any,
+    ) -> dict[int, Any]:
+        """Submit ``function(*own[i], *common)`` for partitions; where there are very many,
+        several of them share a task.
+
+        Returns
+        -------
+        dict of the first partition of a task to its handle
+        """
+        size = self.tasks.per_task(len(self.source.plan))
+        handles = {}
+        for some in batched(own, size):
+            first = some[0]
+            if len(some) == 1:
+                args = (*own[first], *common)
+                handles[first] = self.tasks.submit(stage, (*key, first), function, *args)
+            else:
+                chosen = {i: own[i] for i in some}
+                place = (*key, first)
+                handles[first] = self.tasks.submit_several(stage, place, function, chosen, *common)
+        return handles
+
     def gathered(
-        self, stage: str, handles: Mapping[int, Any], accept: Accept = unchanged
+        self,
+        stage: str,
+        handles: Mapping[int, Any],
+        accept: Accept = unchanged,
+        *,
+        total: int | None = None,
+        stop: Stop | None = None,
     ) -> dict[int, Any]:
         """Wait for tasks, and tell how far they are; messages are written as they arrive.
 
@@ -92,23 +129,56 @@ class Context:
         handles : mapping of partition to handle
         accept : callable
             Given the partition and what came, returns what is taken for it.
+        total : int, optional
+            How many results there will be, where some handles stand for several.
+        stop : callable, optional
+            Returns a reason once nothing more is to be waited for.
         """
         out: dict[int, Any] = {}
+        failed, total = 0, len(handles) if total is None else total
         silent: dict[int, str] = {}
-        failed = 0
-        self.emit(Event(stage, 0, len(handles)))
-        for i, came in self.tasks.results(handles):
-            value = accept(i, opened(came))
-            failed += is_failed(value)
-            out[i] = value
-            if isinstance(value, Message) and isinstance(came, Failure):
-                silent[i] = value.reason
-            elif self.ledger is not None and isinstance(value, Message):
-                self.ledger.record_messages([value])
-            self.emit(Event(stage, len(out), len(handles), failed))
+        self.emit(Event(stage, 0, total))
+        arriving = self.tasks.results(handles, stop) if stop else self.tasks.results(handles)
+        for i, came in arriving:
+            pairs = came.results if isinstance(came, Several) else {i: came}
+            taken = {j: accept(j, opened(one)) for j, one in pairs.items()}
+            failed += sum(map(is_failed, taken.values()))
+            out |= taken
+            said = {j: one for j, one in taken.items() if isinstance(one, Message)}
+            silent |= {j: one.reason for j, one in said.items() if isinstance(pairs[j], Failure)}
+            if self.ledger is not None:
+                self.ledger.record_messages([one for j, one in said.items() if j not in silent])
+            self.emit(Event(stage, len(out), total, failed))
         if self.ledger is not None:
             self.ledger.record_unanswered(silent)
         return dict(sorted(out.items()))
+
+
+def batched(own: Mapping[int, tuple[Any, ...]], size: int) -> Iterator[tuple[int, ...]]:
+    """Yield the partitions that share a task; blocks of Dask's own come alone."""
+    together: list[int] = []
+    for i, args in own.items():
+        if any(isinstance(arg, Delayed) for arg in args):
+            yield (i,)
+            continue
+        together.append(i)
+        if len(together) == size:
+            yield tuple(together)
+            together = []
+    if together:
+        yield tuple(together)
+
+
+def by_attack(
+    context: Context, partitions: Sequence[int], stage: str
+) -> Iterator[tuple[Corruption | None, list[int]]]:
+    """Yield honest partitions, and those that an attack strikes at in a stage, with the attack."""
+    attack, byzantine = context.attack(stage), frozenset(context.byzantine)
+    struck = [i for i in partitions if attack is not None and i in byzantine]
+    liars = frozenset(struck)
+    yield None, [i for i in partitions if i not in liars]
+    if struck:
+        yield attack, struck
 
 
 def opened(came: Any) -> Any:

@@ -25,6 +25,9 @@ from dfmr_dask.run.stages import (
     score,
 )
 from dfmr_dask.run.tasks import Tasks
+from dfmr_dask.run.waiting import NOT_AWAITED
+
+NAMED = 20  # partitions that a note lists
 
 __all__ = ["Result", "Settings", "check_sizes", "fit"]
 
@@ -135,7 +138,13 @@ def agree(context: Context, known: Mapping[int, Message]) -> Agreed:
 
 def notes_on(settings: Settings, messages: Sequence[Message], verdict: Verdict) -> Iterator[str]:
     """Say what users should know of the fits that were merged."""
-    kept = [message for message in messages if message.partition in set(verdict.kept)]
+    absent = [message for message in messages if message.reason.startswith(NOT_AWAITED)]
+    if absent:
+        numbers = ", ".join(str(message.partition) for message in absent[:NAMED])
+        more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
+        yield f"{absent[0].reason}; these were missing: {numbers}{more}"
+    among = frozenset(verdict.kept)
+    kept = [message for message in messages if message.partition in among]
     slow = sum(not message.converged for message in kept)
     if slow:
         yield (

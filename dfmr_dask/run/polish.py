@@ -24,7 +24,7 @@ from dfmr_dask.local.iterations import stepped
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
-from dfmr_dask.run.context import Context
+from dfmr_dask.run.context import Context, by_attack
 from dfmr_dask.run.partition import LocalSettings
 from dfmr_dask.run.scoring import MOST_MASS
 from dfmr_dask.run.tasks import Failure, described
@@ -144,7 +144,8 @@ def polish(
     ----------
     EVIDENCE 3; the gate is that of METHOD 11, step 6.
     """
-    together = _rows_together(context.source, [m for m in messages if m.partition in set(kept)])
+    among = frozenset(kept)
+    together = _rows_together(context.source, [m for m in messages if m.partition in among])
     here, note, taken = mixture, "", 0
     first = answers = _pass(context, kept, here, together, 0)
     while taken < context.settings.polish and not note:
@@ -167,15 +168,15 @@ def _pass(
     """Let all kept partitions make a step from a mixture; None stands for no answer."""
     byzantine = frozenset(context.byzantine)
     shared = context.tasks.share(here)
-    handles = {}
-    for i in kept:
-        source, j = context.rows_of(i, byzantine)
-        attack = context.attack("proposals") if i in byzantine else None
-        handles[i] = context.tasks.submit(
-            "polish", (number, i), step, i, source.rows(j), shared, together, number,
-            context.local, attack,
-        )  # fmt: skip
-    answers: Mapping[int, Any] = context.gathered("polish", handles)
+    handles: dict[int, Any] = {}
+    for attack, chosen in by_attack(context, kept, "proposals"):
+        own = {}
+        for i in chosen:
+            source, j = context.rows_of(i, byzantine)
+            own[i] = (i, source.rows(j))
+        common = (shared, together, number, context.local, attack)
+        handles |= context.submitted("polish", (number,), step, own, *common)
+    answers: Mapping[int, Any] = context.gathered("polish", handles, total=len(kept))
     return [one if _is_step(one) else None for one in (answers[i] for i in kept)]
 
 

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from dfmr_dask.aggregate.aggregators import Aggregation, aggregate
 from dfmr_dask.aggregate.vote import vote
+from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import AggregationFailed, TooFewMessages
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import partition
 from dfmr_dask.run.agreement import Agreed
-from dfmr_dask.run.context import Context, is_failed
+from dfmr_dask.run.context import Context, by_attack, is_failed
 from dfmr_dask.run.rounds import gated_round
 from dfmr_dask.run.scoring import is_mass, scores
 from dfmr_dask.run.settings import Settings
-from dfmr_dask.run.tasks import Failure, described
+from dfmr_dask.run.tasks import Failure, InProcess, described
+from dfmr_dask.run.waiting import Patience
 
 POLISHING_ROUNDS = 5
+MOST_SENT = 10_000  # messages that are sent to a worker to be aggregated
 SMALL_STORE = 1 << 28  # bytes up to which a store is read once more, to score all its rows
 
 
@@ -30,24 +34,47 @@ def fit_partitions(
 ) -> tuple[Message, ...]:
     """Fit every partition in full, from the common start (METHOD 2, and 11 step 7).
 
-    Those whose messages are known already, from before a run was interrupted, are not fitted again.
+    Those whose messages are known, from before a run was interrupted, are not fitted again. The
+    fits may end before all have arrived, by quorum or deadline; the others' messages say so.
     """
     before = dict(known or {})
-    handles = {}
-    byzantine = frozenset(context.byzantine)
-    common = context.tasks.share(agreed.start)
-    for i in range(len(context.source.plan)):
-        if i in before:
-            continue
-        source, j = context.rows_of(i, byzantine)
-        attack = context.attack("messages") if i in byzantine else None
-        own, drawn = agreed.pilots.get(i), agreed.samples.get(i)
-        handles[i] = context.tasks.submit(
-            "fit", (i,), partition.fit, i, source.rows(j), common, own, drawn,
-            agreed.total_rows, context.local, attack,
-        )  # fmt: skip
-    arrived = context.gathered("fit", handles, accept=lambda i, came: _message(context, i, came))
+    left = [i for i in range(len(context.source.plan)) if i not in before]
+    patience = Patience(context.tasks.waiting, len(context.source.plan))
+    patience.usable = sum(not is_failed(message) for message in before.values())
+    handles: dict[int, Any] = {}
+    for attack, chosen in by_attack(context, left, "messages"):
+        handles |= _fits(context, agreed, chosen, attack)
+
+    def accept(i: int, came: Any) -> Message:
+        message = _message(context, i, came)
+        patience.usable += not is_failed(message)
+        return message
+
+    stop = patience if patience.ends else None
+    arrived = context.gathered("fit", handles, accept, total=len(left), stop=stop)
     return tuple(one for _, one in sorted({**before, **arrived}.items()))
+
+
+def _fits(
+    context: Context, agreed: Agreed, chosen: Sequence[int], attack: Corruption | None
+) -> dict[int, Any]:
+    """Submit fits: one by one those that have a pilot of their own to fall back on."""
+    tasks, byzantine = context.tasks, frozenset(context.byzantine)
+    common, local = tasks.share(agreed.start), tasks.share(context.local)
+    own: dict[int, tuple[Any, ...]] = {}
+    handles: dict[int, Any] = {}
+    for i in chosen:
+        source, j = context.rows_of(i, byzantine)
+        pilot, reader = agreed.pilots.get(i), source.rows(j)
+        if agreed.start is None or pilot is not None:
+            handles[i] = tasks.submit(
+                "fit", (i,), partition.fit, i, reader, common, pilot, agreed.samples.get(i),
+                agreed.total_rows, local, attack,
+            )  # fmt: skip
+        else:
+            own[i] = (i, reader)
+    rest = (common, None, None, agreed.total_rows, local, attack)
+    return handles | context.submitted("fit", (), partition.fit, own, *rest)
 
 
 def aggregate_messages(
@@ -73,11 +100,13 @@ def aggregate_messages(
     """
     settings = context.settings
     names = tuple(dict.fromkeys([settings.aggregator, *settings.compare]))
-    handle = context.tasks.submit(
-        "aggregate", (0,), aggregate_by_name, context.tasks.share(tuple(messages)), names,
+    # Very many messages would lie in the scheduler's memory on their way, and they are here.
+    here = replace(context, tasks=InProcess()) if len(messages) > MOST_SENT else context
+    handle = here.tasks.submit(
+        "aggregate", (0,), aggregate_by_name, here.tasks.share(tuple(messages)), names,
         settings, planned_rows(context.source), context.byzantine,
     )  # fmt: skip
-    outcome = context.gathered("aggregate", {0: handle})[0]
+    outcome = here.gathered("aggregate", {0: handle})[0]
     if isinstance(outcome, TooFewMessages):
         raise outcome
     found = {settings.aggregator: outcome} if isinstance(outcome, Failure) else dict(outcome)
@@ -155,16 +184,16 @@ def score(
     """
     kept = aggregation.verdict.kept
     if context.source.plan.bytes is not None and context.source.plan.bytes <= SMALL_STORE:
-        handles = {}
         byzantine = frozenset(context.byzantine)
         shared = context.tasks.share(tuple(mixtures))
-        for i in kept:
-            source, j = context.rows_of(i, byzantine)
-            handles[i] = context.tasks.submit(
-                "check", ("score", i), partition.log_likelihoods, source.rows(j), shared,
-                context.settings.outliers,
-            )  # fmt: skip
-        parts = [v for v in context.gathered("check", handles).values() if not is_failed(v)]
+        sources = {i: context.rows_of(i, byzantine) for i in kept}
+        handles = context.submitted(
+            "check", ("score",), partition.log_likelihoods,
+            {i: (source.rows(j),) for i, (source, j) in sources.items()},
+            shared, context.settings.outliers,
+        )  # fmt: skip
+        answers = context.gathered("check", handles, total=len(kept))
+        parts = [value for value in answers.values() if not is_failed(value)]
     else:
         samples = {i: agreed.samples[i] for i in kept if i in agreed.samples}
         scored = scores(context, samples, mixtures, stage="check", honest=True, key="sampled")

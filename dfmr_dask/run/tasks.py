@@ -6,23 +6,35 @@ that partition and not the run: fits are futures, and the reduction is a task ov
 
 from __future__ import annotations
 
-from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import uuid4
 
 from dask.delayed import Delayed
-from distributed import Client, Future, as_completed
+from distributed import Client, Future
 
-Key = tuple[str | int, ...]
+from dfmr_dask.run.handles import (
+    SHARE,
+    Failure,
+    Handle,
+    Key,
+    Several,
+    called,
+    described,
+    itself,
+    several,
+    stripped,
+)
+from dfmr_dask.run.waiting import Stop, Waiting
+from dfmr_dask.run.watching import Watch
 
+__all__ = ["Failure", "InProcess", "Key", "OnCluster", "Several", "Tasks", "described"]
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The reason why a task gave no result."""
-
-    reason: str
+MANY = 10_000  # partitions above which several share a task: a task costs the scheduler 1 to 3 ms
+TOGETHER = 20
+LOST = ("error", "cancelled", "lost")
 
 
 class Tasks(Protocol):
@@ -33,28 +45,69 @@ class Tasks(Protocol):
         """Address of the Dask dashboard, if there is one."""
         ...
 
+    @property
+    def waiting(self) -> Waiting:
+        """How long tasks are waited for."""
+        ...
+
     def share(self, value: Any) -> Any:
         """Put a value where tasks can get at it, once for all of them."""
+        ...
+
+    def per_task(self, partitions: int) -> int:
+        """Return how many of so many partitions should share a task."""
         ...
 
     def submit(self, stage: str, key: Key, function: Callable[..., Any], *args: Any) -> Any:
         """Begin a task and return its handle; handles among the arguments are resolved."""
         ...
 
-    def results(self, handles: Mapping[int, Any]) -> Iterator[tuple[int, Any]]:
-        """Yield number and result (or :class:`Failure`) of each task as it arrives."""
+    def submit_several(
+        self,
+        stage: str,
+        key: Key,
+        function: Callable[..., Any],
+        own: Mapping[int, tuple[Any, ...]],
+        *common: Any,
+    ) -> Any:
+        """Begin one task that calls ``function(*own[i], *common)`` for several partitions.
+
+        Its result is :class:`Several`, or, where it failed as a whole, that of each partition.
+        """
+        ...
+
+    def results(
+        self, handles: Mapping[int, Any], stop: Stop | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield number and result (or :class:`Failure`) of each task as it arrives.
+
+        ``stop`` is asked again and again; once it returns a reason, that is the failure of all
+        that has not arrived.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class InProcess:
-    """One task after the other, here: for data that are in memory anyway."""
+    """One task after the other, here: for data that are in memory anyway.
+
+    A task is done when it is submitted. None can be stopped: what hangs, hangs.
+    """
 
     dashboard_link: str | None = None
+
+    @property
+    def waiting(self) -> Waiting:
+        """Nothing is waited for."""
+        return Waiting()
 
     def share(self, value: Any) -> Any:
         """Return the value: everything is here."""
         return value
+
+    def per_task(self, partitions: int) -> int:
+        """Return 1: nothing is gained by more."""
+        return 1
 
     def submit(self, stage: str, key: Key, function: Callable[..., Any], *args: Any) -> Any:
         """Run a task at once."""
@@ -66,7 +119,20 @@ class InProcess:
         except Exception as error:  # a failed task is a value
             return Failure(described(error))
 
-    def results(self, handles: Mapping[int, Any]) -> Iterator[tuple[int, Any]]:
+    def submit_several(
+        self,
+        stage: str,
+        key: Key,
+        function: Callable[..., Any],
+        own: Mapping[int, tuple[Any, ...]],
+        *common: Any,
+    ) -> Any:
+        """Run the task of several partitions at once."""
+        return several(function, own, *common)
+
+    def results(
+        self, handles: Mapping[int, Any], stop: Stop | None = None
+    ) -> Iterator[tuple[int, Any]]:
         """Yield what has been computed already."""
         yield from handles.items()
 
@@ -77,58 +143,103 @@ class OnCluster:
 
     The keys carry a token of this run: asked for a key that it still holds, Dask would answer
     with the old result.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    token : str
+    waiting : Waiting
+    many, together : int
+        Where a run has more than ``many`` partitions, ``together`` of them share a task.
     """
 
     client: Client
     token: str = field(default_factory=lambda: uuid4().hex)
+    waiting: Waiting = field(default_factory=Waiting)
+    many: int = MANY
+    together: int = TOGETHER
+    layouts: dict[int, tuple[Any, Handle]] = field(default_factory=dict, repr=False)
 
     @property
     def dashboard_link(self) -> str | None:
         """Address of the Dask dashboard."""
         return str(self.client.dashboard_link) if self.client.dashboard_link else None
 
-    def share(self, value: Any) -> Any:
+    def share(self, value: Any) -> Handle:
         """Send a value to the cluster; workers pass it on to each other.
 
         It is a task, not scattered data: when the worker that holds it dies, Dask makes it again.
         """
-        key = (f"dfmr-share-{self.token}", uuid4().hex)
-        return self.client.submit(_itself, value, key=key, pure=False)
+        return Handle(SHARE, (uuid4().hex,), itself, (value,))
 
-    def submit(self, stage: str, key: Key, function: Callable[..., Any], *args: Any) -> Any:
-        """Send a task to the scheduler.
+    def per_task(self, partitions: int) -> int:
+        """Return how many of so many partitions should share a task."""
+        return self.together if partitions > self.many else 1
+
+    def submit(self, stage: str, key: Key, function: Callable[..., Any], *args: Any) -> Handle:
+        """Return the handle of a task, which is sent when it is waited for.
 
         Blocks of Dask collections become futures that are let go at once, so that the cluster
         forgets each block when its task is done.
         """
-        ready = [self.client.compute(a) if isinstance(a, Delayed) else a for a in args]
-        name = f"dfmr-{stage}-{self.token}"
-        return self.client.submit(function, *ready, key=(name, *key), pure=False)
+        return Handle(stage, key, function, args)
 
-    def results(self, handles: Mapping[int, Any]) -> Iterator[tuple[int, Any]]:
-        """Yield results as they arrive; a task whose worker died yields its reason."""
-        numbers: dict[Future[Any], int] = {future: number for number, future in handles.items()}
-        for future in as_completed(numbers, loop=self.client.loop):
-            yield numbers[future], _arrived(future)
+    def submit_several(
+        self,
+        stage: str,
+        key: Key,
+        function: Callable[..., Any],
+        own: Mapping[int, tuple[Any, ...]],
+        *common: Any,
+    ) -> Handle:
+        """Return the handle of one task for several partitions."""
 
+        def apart() -> dict[int, Handle]:
+            return {
+                i: Handle(stage, (*key, "alone", i), function, (*args, *common))
+                for i, args in own.items()
+            }
 
-def described(error: BaseException) -> str:
-    """Return an exception as one line for a ledger."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        args = (function, dict(own), *common)
+        return Handle(stage, (*key, "several"), several, args, apart)
 
+    def results(
+        self, handles: Mapping[int, Any], stop: Stop | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield results as they arrive; a task that killed its workers yields its reason.
 
-def _arrived(future: Future[Any]) -> Any:
-    """Return a result, or why there is none.
+        Raises
+        ------
+        SchedulerLost
+            When the scheduler is gone.
+        ClusterFailed
+            When there has been no worker for too long.
+        """
+        yield from Watch(self, deque(handles.items()), stop or (lambda: None)).results()
 
-    The status is not asked: a worker may die after its task is done, and then Dask does it again.
-    Values are validated when they arrive; one that cannot be rebuilt is no result.
-    """
-    try:
-        return future.result()
-    except (Exception, CancelledError) as error:  # a failed task is a value
-        return Failure(described(error))
+    def send(self, handle: Handle) -> Future[Any]:
+        """Send a task and what it needs to the scheduler, unless it is there."""
+        if handle.future is None or handle.future.status in LOST:
+            layouts: list[Any] = []
+            args = [self._ready(stripped(arg, layouts)) for arg in handle.args]
+            shared = [self.send(self._layout(one)) for one in layouts]
+            again = ("again", handle.sent) if handle.sent else ()
+            key = (f"dfmr-{handle.stage}-{self.token}", *handle.key, *again)
+            handle.sent += 1
+            work: Sequence[Any] = (
+                (called, handle.function, len(shared), *shared) if shared else (handle.function,)
+            )
+            handle.future = self.client.submit(*work, *args, key=key, pure=False)
+        return handle.future
 
+    def _ready(self, arg: Any) -> Any:
+        """Turn an argument into what can be sent: a future, or the value that it is."""
+        if isinstance(arg, Handle):
+            return self.send(arg) if arg.verdict is None else arg.verdict
+        return self.client.compute(arg) if isinstance(arg, Delayed) else arg
 
-def _itself(value: Any) -> Any:
-    return value
+    def _layout(self, layout: Any) -> Handle:
+        """Share the layout of a source once in a run."""
+        if id(layout) not in self.layouts:
+            self.layouts[id(layout)] = (layout, self.share(layout))
+        return self.layouts[id(layout)][1]

@@ -1,0 +1,163 @@
+"""What the workers of a cluster are doing, how one is freed, and who may join."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from distributed import Client, WorkerPlugin
+
+from dfmr_dask.errors import SchedulerLost, WorkersDiffer
+
+SILENT = 15.0  # seconds without a word of a worker: one that holds the interpreter says nothing
+RESTART_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker.
+
+    Attributes
+    ----------
+    n_threads : int
+    nanny : bool
+        Whether something can restart it.
+    running : tuple
+        Keys of the tasks that it executes now, not of those that wait.
+    """
+
+    n_threads: int
+    nanny: bool
+    running: tuple[Any, ...]
+
+
+def seen(client: Client) -> dict[str, Worker]:
+    """Ask the scheduler what every worker is doing, by address.
+
+    Workers tell what they execute with every heartbeat. Those that are silent are taken to be busy
+    with the first of what they were given.
+
+    Raises
+    ------
+    SchedulerLost
+        When there is no answer.
+    """
+    told = asked(client, _look(SILENT))
+    return {
+        address: Worker(n_threads, nanny, tuple(running))
+        for address, (n_threads, nanny, running) in told.items()
+    }
+
+
+def asked(client: Client, function: Any) -> Any:
+    """Run a function on the scheduler; it is sent by value, for there may be no such package."""
+    if client.status not in ("running", "connecting"):
+        raise lost(client)
+    try:
+        return client.run_on_scheduler(function)
+    except (OSError, TimeoutError) as error:
+        raise lost(client) from error
+
+
+def _look(silent: float) -> Any:
+    def look(dask_scheduler: Any) -> dict[str, tuple[int, bool, list[Any]]]:
+        from time import time  # noqa: PLC0415  (sent by value)
+
+        out = {}
+        for address, one in dask_scheduler.workers.items():
+            running = [task.key for task in one.executing if task in one.processing]
+            if time() - one.last_seen > silent:
+                waiting = sorted(one.processing, key=lambda task: task.priority)
+                running = [task.key for task in waiting[: one.nthreads]]
+            out[address] = (one.nthreads, bool(one.nanny), running)
+        return out
+
+    return look
+
+
+def lost(client: Client) -> SchedulerLost:
+    """Return the error that says that the scheduler is gone."""
+    address = client.scheduler.address if client.scheduler is not None else "its address"
+    return SchedulerLost(
+        f"the scheduler at {address} is gone, or has forgotten this run. What arrived before is in "
+        "the run folder, if there is one; when the cluster is back, the same command goes on"
+    )
+
+
+def free(client: Client, address: str, worker: Worker) -> str:
+    """Stop whatever a worker is doing: restart it, or let it go where nothing can restart it.
+
+    Returns
+    -------
+    str
+        What is to be said of it; empty when it was restarted.
+    """
+    try:
+        if worker.nanny:
+            client.restart_workers([address], timeout=RESTART_TIMEOUT, raise_for_error=False)
+            return ""
+        client.retire_workers([address], close_workers=True)
+    except (OSError, TimeoutError, KeyError, ValueError):  # it is gone already
+        return ""
+    return "its worker has no nanny that could restart it, and was let go"
+
+
+def check_workers(client: Client) -> None:
+    """Raise unless every worker holds this version of the package, naming those that don't."""
+    from dfmr_dask import __version__  # noqa: PLC0415  (the package imports this module)
+
+    def version() -> str | None:  # sent by value: a worker may have no such module
+        try:
+            import dfmr_dask  # noqa: PLC0415
+        except ImportError:
+            return None
+        return dfmr_dask.__version__
+
+    found: dict[str, str | None] = client.run(version)
+    wrong = {address: there for address, there in found.items() if there != __version__}
+    if wrong:
+        told = ", ".join(f"{address} has {there or 'none'}" for address, there in wrong.items())
+        raise WorkersDiffer(
+            f"every worker needs dfmr-dask {__version__}; {told}. Install it there, for instance "
+            "with client.register_plugin(distributed.PipInstall(['dfmr-dask']))."
+        )
+
+
+@contextmanager
+def guarded_entrance(client: Client) -> Iterator[None]:
+    """Let workers join only with this version of the package, as long as the context lasts.
+
+    A worker sets up plugins before it takes its first task. One that lacks the package, or holds
+    another version, closes itself there and says so in its log, so that it cannot fail a task.
+    """
+    from dfmr_dask import __version__  # noqa: PLC0415  (the package imports this module)
+
+    name = f"dfmr-entrance-{uuid4().hex}"
+    client.register_plugin(_entrance(__version__), name=name)
+    try:
+        yield
+    finally:
+        if client.status == "running":
+            client.unregister_worker_plugin(name)
+
+
+def _entrance(wanted: str) -> WorkerPlugin:
+    class Entrance(WorkerPlugin):  # in here, so that it is sent by value
+        """Closes a worker that cannot do the work."""
+
+        async def setup(self, worker: Any) -> None:
+            import logging  # noqa: PLC0415
+
+            try:
+                from dfmr_dask import __version__ as there  # noqa: PLC0415
+            except ImportError:
+                there = "none"
+            if there != wanted:
+                told = f"this run needs dfmr-dask {wanted}; this worker has {there}, and leaves"
+                logging.getLogger("distributed.worker").error(told)
+                await worker.close(nanny=True, reason=told)
+
+    return Entrance()
