@@ -91,6 +91,15 @@ class Layout:
         pairs = zip(self.arrays, self.axes, strict=True)
         return [picked(array, axes, box) for array, axes in pairs]
 
+    def read(self, piece: Box, target: NDArray[Any]) -> None:
+        """Read a piece of a box, small enough for memory, into rows (sample dimensions..., d)."""
+        filled(target, self.pick_all(piece), self.axes)
+
+    def read_weights(self, box: Box, target: NDArray[np.float64]) -> None:
+        """Read the weights of a box, if rows have some, into an array (sample dimensions...)."""
+        if self.weight is not None:
+            self.weight.put(target, self.weight.pick(box))
+
 
 def picked(array: Any, axes: Axes, box: Box) -> Any:
     """Take a box out of an array, as that array's library does it."""
@@ -135,7 +144,7 @@ class BoxReader:
             span, shape = slice(start, start + rows_of(box)), sizes(box)
             self._read(box, out[span].reshape(*shape, layout.n_features))
             if layout.weight is not None:
-                layout.weight.put(weights[span].reshape(shape), layout.weight.pick(box))
+                layout.read_weights(box, weights[span].reshape(shape))
             start = span.stop
         return out if layout.weight is None else WeightedRows(out, weights)
 
@@ -144,7 +153,7 @@ class BoxReader:
         for piece in at_chunks(box, layout.units, READ_BYTES // layout.row_bytes):
             spans = zip(piece, box, strict=True)
             inside = tuple(slice(a - start, b - start) for (a, b), (start, _) in spans)
-            filled(target[inside], layout.pick_all(piece), layout.axes)
+            layout.read(piece, target[inside])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
