@@ -157,6 +157,7 @@ def open_source(
     group: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     sample_weight: Any = None,
+    missing_chunks: str = "fail",
 ) -> Source:
     """Open data and plan their partitions; nothing but metadata is read.
 
@@ -192,6 +193,11 @@ def open_source(
         along all dimensions of the rows: the area of a grid cell counts at every time. Rows of
         weight 0 are as if they were not there, those of weight NaN are left out and counted, and
         a partition with a negative weight fails.
+    missing_chunks : {"fail", "fill"}
+        What to do about chunks that are not in a Zarr store. ``"fail"``: reading the partition
+        raises ``UnreadableChunk`` with the chunk's key. ``"fill"``: they are read as the fill
+        value, as Zarr does: for stores whose writer leaves out chunks that hold nothing else.
+        Dask's blocks and stores in this process's memory are taken as they are.
 
     Returns
     -------
@@ -214,7 +220,7 @@ def open_source(
     >>> source.rows(0)().shape
     (25, 2)
     """
-    opened = opened_data(data, features, group, storage_options, sample_weight)
+    opened = opened_data(data, features, group, storage_options, sample_weight, missing_chunks)
     _check_not_empty(opened)
     made, opened = planned(opened, Wish(plan, rows_per_partition, n_partitions, seed))
     return Source(
