@@ -26,13 +26,16 @@ class Touched:
     Parameters
     ----------
     array : zarr.Array
-    along : tuple of range or array of int
+    along : tuple of range, array of int, or int
         For each axis, the indices that are selected; their product is what is read. (Points
         picked one by one are taken for the product of their coordinates, which holds them all.)
+    in_order : bool
+        Whether the axes that no int took are the dimensions of what is selected, in this order.
     """
 
     array: zarr.Array[Any]
-    along: tuple[Along, ...]
+    along: tuple[Along | int, ...]
+    in_order: bool = True
 
     def files(self) -> Iterator[Numbers]:
         """Yield the numbers of the chunks (or shards) that are files of the store, in C order."""
@@ -51,7 +54,9 @@ class Touched:
         return [_numbers(along, length) for along, length in pairs]
 
 
-def _numbers(along: Along, length: int) -> Sequence[int]:
+def _numbers(along: Along | int, length: int) -> Sequence[int]:
+    if isinstance(along, int):
+        return (along // length,)
     if isinstance(along, range) and along.step == 1:
         return range(along.start // length, -(-along.stop // length)) if along else ()
     found: list[int] = np.unique(np.asarray(along, dtype=np.intp) // length).tolist()
@@ -59,7 +64,7 @@ def _numbers(along: Along, length: int) -> Sequence[int]:
 
 
 def key_of(array: zarr.Array[Any], numbers: Numbers) -> str:
-    """Return the name of a chunk's (or shard's) file inside its array.
+    """Return the name of a chunk's (or shard's) file in the store.
 
     Examples
     --------
@@ -68,10 +73,34 @@ def key_of(array: zarr.Array[Any], numbers: Numbers) -> str:
     >>> key_of(zarr.zeros((4, 4), chunks=(2, 2), store={}), (0, 1))
     'c/0/1'
     """
-    return array.metadata.encode_chunk_key(numbers)
+    key = array.metadata.encode_chunk_key(numbers)
+    return f"{array.path}/{key}" if array.path else key
 
 
-def touched(array: Any, axes: Axes, box: Box) -> Touched | None:
+def stored(array: Any) -> Touched | None:
+    """Return what a Zarr array, or a variable that is not loaded yet, selects from its store.
+
+    None where no chunks of Zarr lie below.
+    """
+    if isinstance(array, zarr.Array):
+        return Touched(array, tuple(range(size) for size in array.shape))
+    if not isinstance(array, xr.Variable):
+        return None
+    keys: list[Any] = []
+    inner: Any = array._data
+    while inner is not None and not hasattr(inner, "get_array"):
+        keys.append(getattr(inner, "key", None))
+        inner = getattr(inner, "array", None)
+    below = inner.get_array() if inner is not None else None
+    if not isinstance(below, zarr.Array):
+        return None
+    along: tuple[Along | int, ...] = tuple(range(size) for size in below.shape)
+    for key in reversed([key for key in keys if hasattr(key, "tuple")]):
+        along = _narrowed(along, key.tuple)
+    return Touched(below, along, not any("Vectorized" in type(key).__name__ for key in keys))
+
+
+def touched(array: Any, axes: Axes, box: Box, whole: Touched | None = None) -> Touched | None:
     """Return what a box of rows takes from an array; None where no chunks of Zarr lie below.
 
     Parameters
@@ -81,45 +110,31 @@ def touched(array: Any, axes: Axes, box: Box) -> Touched | None:
     axes : tuple of int or None
         Which of the array's dimensions is the first, second, ... sample dimension.
     box : tuple of spans
+    whole : Touched, optional
+        What :func:`stored` returns for the array, when many boxes are asked for.
     """
+    found = stored(array) if whole is None else whole
+    if found is None:
+        return None
     index: list[slice] = [slice(None)] * len(array.shape)
     for axis, span in zip(axes, box, strict=True):
         if axis is not None:
             index[axis] = slice(*span)
-    if isinstance(array, zarr.Array):
-        return Touched(array, _narrowed([range(size) for size in array.shape], index))
-    return selected(array[tuple(index)]) if isinstance(array, xr.Variable) else None
+    if found.in_order:
+        return Touched(found.array, _narrowed(found.along, index))
+    return stored(array[tuple(index)])
 
 
-def selected(variable: xr.Variable) -> Touched | None:
-    """Return what a variable that is not loaded yet selects from the array in its store."""
-    keys: list[tuple[Any, ...]] = []
-    inner: Any = variable._data
-    while inner is not None and not hasattr(inner, "get_array"):
-        keys.append(getattr(getattr(inner, "key", None), "tuple", ()))
-        inner = getattr(inner, "array", None)
-    array = inner.get_array() if inner is not None else None
-    if not isinstance(array, zarr.Array):
-        return None
-    along: tuple[Any, ...] = tuple(range(size) for size in array.shape)
-    for key in reversed([key for key in keys if key]):
-        along = _narrowed(along, key)
-    return Touched(array, tuple(_as_many(one) for one in along))
-
-
-def _narrowed(along: Sequence[Any], key: Sequence[Any]) -> tuple[Any, ...]:
+def _narrowed(along: Sequence[Along | int], key: Sequence[Any]) -> tuple[Along | int, ...]:
     """Apply a selection to what was selected before it; an axis that an int took stays so."""
     entries = iter(key)
     return tuple(one if isinstance(one, int) else _entry(one, next(entries)) for one in along)
 
 
-def _entry(one: Along, entry: Any) -> Any:
+def _entry(one: Along, entry: Any) -> Along | int:
     if isinstance(entry, slice):
         return one[entry]
     if isinstance(entry, int | np.integer):
         return int(one[int(entry)])
-    return np.asarray(one, dtype=np.intp)[np.asarray(entry).ravel()]
-
-
-def _as_many(one: Any) -> Along:
-    return range(one, one + 1) if isinstance(one, int) else one
+    points: NDArray[np.intp] = np.asarray(one, dtype=np.intp)[np.asarray(entry).ravel()]
+    return points

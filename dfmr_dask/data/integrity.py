@@ -22,7 +22,7 @@ from zarr.core.sync import sync
 from zarr.storage import StorePath
 
 from dfmr_dask.data.checked_store import CheckedStore
-from dfmr_dask.data.chunks import Numbers, Touched, key_of, selected, touched
+from dfmr_dask.data.chunks import Numbers, Touched, key_of, stored, touched
 from dfmr_dask.data.grid import Axes, Box
 from dfmr_dask.errors import DfmrError, InvalidSource, SourceChanged
 
@@ -53,7 +53,7 @@ def checked(array: zarr.Array[Any], label: str, fills: bool) -> zarr.Array[Any]:
 
 def checked_variable(variable: xr.DataArray, fills: bool) -> xr.DataArray:
     """Return the same variable, read through a :class:`CheckedStore` where Zarr lies below it."""
-    if variable.variable._in_memory or selected(variable.variable) is None:
+    if variable.variable._in_memory or stored(variable.variable) is None:
         return variable
     return variable.copy(
         deep=False, data=_over(variable.variable._data, f"variable {variable.name}", fills)
@@ -112,7 +112,7 @@ def _blame(part: Touched, store: CheckedStore) -> None:
             raise
         except Exception as error:
             outer, inner = _placed(array, numbers)
-            raise store.undecodable(_full_key(array, outer), error, inner) from error
+            raise store.undecodable(key_of(array, outer), error, inner) from error
 
 
 def _placed(array: zarr.Array[Any], numbers: Numbers) -> tuple[Numbers, str]:
@@ -122,11 +122,6 @@ def _placed(array: zarr.Array[Any], numbers: Numbers) -> tuple[Numbers, str]:
     each = [shard // chunk for shard, chunk in zip(array.shards, array.chunks, strict=True)]
     pairs = list(zip(numbers, each, strict=True))
     return tuple(i // n for i, n in pairs), "/".join(str(i % n) for i, n in pairs)
-
-
-def _full_key(array: zarr.Array[Any], numbers: Numbers) -> str:
-    key = key_of(array, numbers)
-    return f"{array.path}/{key}" if array.path else key
 
 
 def _check_shards(part: Touched, store: CheckedStore) -> None:
@@ -139,7 +134,7 @@ def _check_shards(part: Touched, store: CheckedStore) -> None:
         shard, inner = _placed(part.array, numbers)
         place = tuple(map(int, inner.split("/")))
         if (indices[shard][place] == NOWHERE).all():
-            raise store.missing(_full_key(part.array, shard), inner)
+            raise store.missing(key_of(part.array, shard), inner)
 
 
 async def _indices(array: Any, store: CheckedStore, shards: Sequence[Numbers]) -> list[Any]:
@@ -150,7 +145,7 @@ async def _indices(array: Any, store: CheckedStore, shards: Sequence[Numbers]) -
     size = int(np.prod(shape)) * 8 + checksum
     at_start = codec.index_location.value == "start"
     where = RangeByteRequest(0, size) if at_start else SuffixByteRequest(size)
-    found = await asyncio.gather(*(store.ahead(_full_key(array, s), where) for s in shards))
+    found = await asyncio.gather(*(store.ahead(key_of(array, s), where) for s in shards))
     return [np.frombuffer(one.to_bytes()[: size - checksum], "<u8").reshape(shape) for one in found]
 
 
@@ -162,15 +157,10 @@ def check_unchanged(arrays: Iterable[Any]) -> None:
     SourceChanged
         With what is not as it was: shape, dtype, chunks, codecs, or how numbers are decoded.
     """
-    parts = [a if isinstance(a, zarr.Array) else _below(a) for a in arrays]
-    ours = [a for a in parts if a is not None and isinstance(a.store_path.store, CheckedStore)]
+    parts = [part for part in map(stored, arrays) if part is not None]
+    ours = [p.array for p in parts if isinstance(p.array.store_path.store, CheckedStore)]
     if ours:
         sync(_compared(ours))
-
-
-def _below(array: Any) -> zarr.Array[Any] | None:
-    part = selected(array) if isinstance(array, xr.Variable) else None
-    return None if part is None else part.array
 
 
 async def _compared(arrays: Sequence[zarr.Array[Any]]) -> None:
@@ -197,7 +187,8 @@ async def _same(array: zarr.Array[Any]) -> None:
 
 def facts(metadata: Any) -> dict[str, Any]:
     """Return what decides how an array's chunks are found and read, as plain values."""
-    plain: dict[str, Any] = json.loads(json.dumps(metadata.to_dict(), default=str))
+    text = json.dumps(metadata.to_dict(), default=str)
+    plain: dict[str, Any] = json.loads(text, parse_constant=str)  # NaN would differ from itself
     attributes: Mapping[str, Any] = plain.pop("attributes", None) or {}
     decoding = {key: attributes[key] for key in DECODING if key in attributes}
     plain.pop("consolidated_metadata", None)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from dfmr_dask.data import fingerprints
 from dfmr_dask.data.backends import Backend, Opened, RowsBackend
 from dfmr_dask.data.choosing import Wish, planned
 from dfmr_dask.data.features import Expected, Wanted, positions
@@ -97,6 +98,27 @@ class Source:
                 "sha256": digest.hexdigest(),
             },
         }
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return plain values, and their SHA-256, that differ when the source is another one.
+
+        Metadata only: what the rows are, the fingerprints of the partitions tell.
+        :func:`~dfmr_dask.data.fingerprints.differences` says what differs.
+        """
+        told = {**self.description, "data": fingerprints.of_arrays(self.backend)}
+        return {**told, "sha256": fingerprints.sha256(told)}
+
+    def partition_fingerprints(self, indices: Iterable[int] | None = None) -> dict[int, str]:
+        """Return, for some partitions or all, what differs when the data in the store do.
+
+        The SHA-256 of a partition's boxes, and of key, size and stamp (or ETag) of the files of
+        all chunks that it touches; nothing is read but the store's listing. Data in memory, of
+        Dask, or of files that are no Zarr have one for all, as ``fingerprint()["data"]`` says.
+        """
+        chosen = range(len(self.plan)) if indices is None else indices
+        return fingerprints.of_partitions(
+            self.backend, [self.plan.partitions[index] for index in chosen]
+        )
 
     def rows(self, partition: int) -> Reader:
         """Return what reads the rows of a partition.
