@@ -65,3 +65,11 @@ class SchedulerLost(ClusterFailed):
 
 class UncertifiedWarning(UserWarning):
     """The majority assumption could not be checked, or the filter found a reason to doubt it."""
+
+
+class UnreadableChunk(DfmrError, RuntimeError):
+    """A chunk of a store that is missing, cut short, or cannot be read or decoded: its key."""
+
+
+class SourceChanged(DfmrError, RuntimeError):
+    """A store whose arrays are no longer those that were planned."""

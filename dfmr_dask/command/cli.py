@@ -93,7 +93,7 @@ def _notes(error: BaseException) -> list[str]:
 
 
 def _safe(text: str) -> str:
-    from dfmr_dask.data.opening import without_secrets  # noqa: PLC0415
+    from dfmr_dask.data.remote import without_secrets  # noqa: PLC0415
 
     return without_secrets(text)
 

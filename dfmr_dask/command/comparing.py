@@ -31,6 +31,7 @@ from dfmr_dask.command.jobs import Say, silent, tasks_for
 from dfmr_dask.command.preparation import opened
 from dfmr_dask.command.schema import SourceSection
 from dfmr_dask.data.opening import inside
+from dfmr_dask.data.remote import scrubbed
 from dfmr_dask.errors import InvalidConfiguration
 from dfmr_dask.experiments.cells import Attack, Design
 from dfmr_dask.experiments.collected import Collected, collected, digits
@@ -44,7 +45,7 @@ from dfmr_dask.experiments.worlds import Simulated
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.families.base import Rows
 from dfmr_dask.run.events import Emit, ignore
-from dfmr_dask.run.record import scrubbed, without_credentials
+from dfmr_dask.run.record import without_credentials
 
 
 def read_comparison(path: Path, overrides: Sequence[str] = ()) -> CompareConfig:

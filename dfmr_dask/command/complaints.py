@@ -10,7 +10,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails, PydanticCustomError, PydanticKnownError
 
-from dfmr_dask.run.record import HIDDEN, SECRETS, without_credentials
+from dfmr_dask.data.remote import HIDDEN
+from dfmr_dask.run.record import SECRETS, without_credentials
 
 LONGEST = 200  # characters of a value that are shown
 WHOLE = "configuration"

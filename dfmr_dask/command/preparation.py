@@ -10,6 +10,7 @@ import zarr
 from dask.utils import format_bytes, parse_bytes
 
 from dfmr_dask.command.schema import GaussianRecipe, LabelsSection, RunConfig, SourceSection
+from dfmr_dask.data.remote import scrubbed
 from dfmr_dask.data.source import Source, open_source
 from dfmr_dask.errors import InvalidConfiguration, InvalidSource
 from dfmr_dask.experiments.populations import (
@@ -24,7 +25,6 @@ from dfmr_dask.experiments.populations import (
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.run.pipeline import check_replacement, check_sizes
 from dfmr_dask.run.places import check_place
-from dfmr_dask.run.record import scrubbed
 from dfmr_dask.run.settings import Settings
 
 

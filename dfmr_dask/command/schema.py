@@ -23,6 +23,7 @@ from dfmr_dask.aggregate.gates import UNITS
 from dfmr_dask.command.complaints import not_among, unfitting
 from dfmr_dask.corruption import ATTACKS, STAGES, Corruption
 from dfmr_dask.data.choosing import KINDS, Wish
+from dfmr_dask.data.integrity import CHOICES
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.local.start import STARTS
 from dfmr_dask.run.settings import METHODS, WEIGHTS, WORK_DTYPES
@@ -83,6 +84,7 @@ class SourceSection(Section):
     n_partitions: PositiveInt | None = None
     storage_options: dict[str, Any] | None = None
     sample_weight: str | None = None
+    missing_chunks: Annotated[str, one_of(CHOICES)] = "fail"
 
     @model_validator(mode="after")
     def _plan_has_its_sizes(self) -> SourceSection:

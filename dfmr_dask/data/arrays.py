@@ -36,6 +36,7 @@ from dfmr_dask.data.features import (
     numbered,
 )
 from dfmr_dask.data.grid import Axis, irregular, regular
+from dfmr_dask.data.integrity import checked
 from dfmr_dask.data.readers import WEIGHT_BYTES, Layout, WeightArray, frame_rows, native
 from dfmr_dask.data.weights import GIVEN, check_weight, given_weights
 from dfmr_dask.errors import InvalidSource
@@ -45,7 +46,11 @@ CF = ("_FillValue", "missing_value", "scale_factor", "add_offset")
 
 
 def opened_zarr(
-    array: zarr.Array[Any], features: Wanted, location: str, in_memory: bool = False
+    array: zarr.Array[Any],
+    features: Wanted,
+    location: str,
+    in_memory: bool = False,
+    fills: bool = False,
 ) -> Opened:
     """Open a Zarr array of rows and features; one in this process's memory is loaded as it is."""
     names = dimension_names(array)
@@ -56,7 +61,7 @@ def opened_zarr(
     shards = array.shards or array.chunks
     n_features = 1 if axis is None else array.shape[axis]
     units = regular([array.shape[i] for i in order], [array.chunks[i] for i in order])
-    values: Any = np.asarray(array[...]) if in_memory else array
+    values: Any = np.asarray(array[...]) if in_memory else checked(array, "the array", fills)
     layout = Layout((values,), (order,), n_features, dtype, units)
     sample_dims = tuple(dims[i] for i in order) if names or len(order) > 1 else ("row",)
     known = _names(features, n_features, axis, dims)

@@ -12,6 +12,7 @@ import numpy as np
 
 Span = tuple[int, int]
 Box = tuple[Span, ...]
+Axes = tuple[int | None, ...]  # which axis of an array is each sample dimension, if any
 BLOCKS_READ = 4  # random blocks that a sample needs at least
 
 

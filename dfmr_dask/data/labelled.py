@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,16 +24,21 @@ from dfmr_dask.data.choice import FEATURE, Choice, chosen
 from dfmr_dask.data.cost import Cost
 from dfmr_dask.data.features import Wanted, common_dtype
 from dfmr_dask.data.grid import Grid, coarsest, n_boxes
+from dfmr_dask.data.integrity import checked_variable
 from dfmr_dask.data.lazy import chunk_axes, selection_hash
 from dfmr_dask.data.readers import Layout, WeightArray, native
 from dfmr_dask.errors import InvalidSource
 
 
 def opened_labelled(
-    data: xr.Dataset | xr.DataArray, features: Wanted, location: str = "", weight: Any = None
+    data: xr.Dataset | xr.DataArray,
+    features: Wanted,
+    location: str = "",
+    weight: Any = None,
+    fills: bool = False,
 ) -> Opened:
     """Open a Dataset or DataArray: variables on the same dimensions, or along one of them."""
-    choice = chosen(data, features, location, weight)
+    choice = _checked(chosen(data, features, location, weight), fills)
     variables, dims = choice.variables, choice.sample_dims
     dtype = common_dtype({str(v.name): v.dtype for v in variables})
     in_dask = any(variable.chunks is not None for variable in variables)
@@ -67,6 +73,13 @@ def opened_labelled(
         named=choice.named,
         weight=weight,
     )
+
+
+def _checked(choice: Choice, fills: bool) -> Choice:
+    """Read what lies in a store so that chunks which are not there are noticed."""
+    ours = {name: checked_variable(choice.dataset[name], fills) for name in choice.names}
+    weight = None if choice.weight is None else checked_variable(choice.weight, fills)
+    return replace(choice, dataset=choice.dataset.assign(ours), weight=weight)
 
 
 def _grids(variable: xr.DataArray, dims: Sequence[str]) -> tuple[Grid, Grid]:

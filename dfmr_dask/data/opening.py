@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +26,9 @@ from dfmr_dask.data.arrays import (
 )
 from dfmr_dask.data.backends import Opened
 from dfmr_dask.data.features import Expected, Wanted
+from dfmr_dask.data.integrity import may_fill
 from dfmr_dask.data.labelled import opened_labelled
+from dfmr_dask.data.remote import without_secrets
 from dfmr_dask.data.weights import no_weight
 from dfmr_dask.errors import InvalidSource
 
@@ -47,6 +48,7 @@ def opened_data(
     group: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     weight: Any = None,
+    missing_chunks: str = "fail",
 ) -> Opened:
     """Open whatever :func:`dfmr_dask.open_source` takes.
 
@@ -55,17 +57,18 @@ def opened_data(
     InvalidSource
         When it is none of these, or arguments mean nothing for it.
     """
+    fills = may_fill(missing_chunks)
     if isinstance(data, str | os.PathLike):
-        return opened_location(data, features, group, storage_options, weight)
+        return opened_location(data, features, group, storage_options, weight, fills)
     if storage_options:
         raise InvalidSource(f"storage_options= are for URLs, and {_kind(data)} came; leave it out")
     if isinstance(data, zarr.Array | zarr.Group):
         node = inside(data, group)
-        return opened_node(node, features, without_secrets(str(node.store_path)), weight)
+        return opened_node(node, features, without_secrets(str(node.store_path)), weight, fills)
     if group:
         raise InvalidSource(f"group={group!r} is for Zarr, and {_kind(data)} came; leave it out")
     if isinstance(data, xr.Dataset | xr.DataArray):
-        return opened_labelled(data, features, weight=weight)
+        return opened_labelled(data, features, weight=weight, fills=fills)
     openers: list[tuple[Any, Any]] = [
         (da.Array, opened_dask),
         (dd.DataFrame, opened_frame),
@@ -92,6 +95,7 @@ def opened_location(
     group: str | None,
     storage_options: Mapping[str, Any] | None,
     weight: Any = None,
+    fills: bool = False,
 ) -> Opened:
     """Open a Zarr array or group at a path or URL.
 
@@ -113,19 +117,21 @@ def opened_location(
             )
     node = _node(text, group, storage_options)
     place = without_secrets(text) + (f"/{group}" if group else "")
-    return opened_node(node, features, place, weight)
+    return opened_node(node, features, place, weight, fills)
 
 
-def opened_node(node: Node, features: Wanted, location: str, weight: Any = None) -> Opened:
+def opened_node(
+    node: Node, features: Wanted, location: str, weight: Any = None, fills: bool = False
+) -> Opened:
     """Open a Zarr array, or a group as a dataset of xarray."""
     ours_alone = in_this_process(node)
     if isinstance(node, zarr.Group):
         dataset = _dataset(node, location)
         found = dataset.load() if ours_alone else dataset
-        return opened_labelled(found, features, location, weight)
+        return opened_labelled(found, features, location, weight, fills)
     no_weight(weight, f"the Zarr array {location}")
     given = None if isinstance(features, Expected) else features  # an array names no features
-    return opened_zarr(node, given, location, in_memory=ours_alone)
+    return opened_zarr(node, given, location, ours_alone, fills)
 
 
 def inside(node: Node, group: str | None) -> Node:
@@ -215,8 +221,3 @@ def in_this_process(node: Node) -> bool:
     protocol = getattr(getattr(store, "fs", None), "protocol", ())
     inner = getattr(getattr(getattr(store, "fs", None), "sync_fs", None), "protocol", ())
     return "memory" in protocol or "memory" in inner
-
-
-def without_secrets(text: str) -> str:
-    """Take user names and passwords, and the queries of signed URLs, out of a text."""
-    return re.sub(r"(://[^?\s]*)\?[^\s'\"]*", r"\1", re.sub(r"://[^/\s]*@", "://", text))

@@ -11,13 +11,13 @@ import numpy as np
 from dask.delayed import delayed
 from numpy.typing import DTypeLike, NDArray
 
-from dfmr_dask.data.grid import Box, Grid, at_chunks, rows_of, sizes
+from dfmr_dask.data.grid import Axes, Box, Grid, at_chunks, rows_of, sizes
+from dfmr_dask.data.integrity import check_unchanged, watched
 
 READ_BYTES = 32 << 20  # rows are read in blocks of this size: workers stay small
 WEIGHT_BYTES = 8
 
 Reader = Any  # a callable without arguments that returns rows, or a dask Delayed of rows
-Axes = tuple[int | None, ...]
 
 
 class WeightedRows(NamedTuple):
@@ -91,6 +91,32 @@ class Layout:
         pairs = zip(self.arrays, self.axes, strict=True)
         return [picked(array, axes, box) for array, axes in pairs]
 
+    def read(self, piece: Box, target: NDArray[Any]) -> None:
+        """Read a piece of a box, small enough for memory, into rows (sample dimensions..., d).
+
+        Raises
+        ------
+        UnreadableChunk
+            With the key of a chunk that is missing, cut short or cannot be decoded.
+        """
+        with watched(self.arrays, self.axes, piece):
+            filled(target, self.pick_all(piece), self.axes)
+
+    def read_weights(self, box: Box, target: NDArray[np.float64]) -> None:
+        """Read the weights of a box, if rows have some, into an array (sample dimensions...)."""
+        if self.weight is not None:
+            with watched((self.weight.array,), (self.weight.axes,), box):
+                self.weight.put(target, self.weight.pick(box))
+
+    def check_unchanged(self) -> None:
+        """Compare the arrays in the store with those that were planned, once before reading.
+
+        Raises
+        ------
+        SourceChanged
+        """
+        check_unchanged(self.arrays if self.weight is None else (*self.arrays, self.weight.array))
+
 
 def picked(array: Any, axes: Axes, box: Box) -> Any:
     """Take a box out of an array, as that array's library does it."""
@@ -128,6 +154,7 @@ class BoxReader:
     def __call__(self) -> NDArray[Any] | WeightedRows:
         """Read the rows."""
         layout, n_rows = self.layout, sum(map(rows_of, self.boxes))
+        layout.check_unchanged()
         out = np.empty((n_rows, layout.n_features), layout.dtype)
         weights = np.empty(0 if layout.weight is None else n_rows)
         start = 0
@@ -135,7 +162,7 @@ class BoxReader:
             span, shape = slice(start, start + rows_of(box)), sizes(box)
             self._read(box, out[span].reshape(*shape, layout.n_features))
             if layout.weight is not None:
-                layout.weight.put(weights[span].reshape(shape), layout.weight.pick(box))
+                layout.read_weights(box, weights[span].reshape(shape))
             start = span.stop
         return out if layout.weight is None else WeightedRows(out, weights)
 
@@ -144,7 +171,7 @@ class BoxReader:
         for piece in at_chunks(box, layout.units, READ_BYTES // layout.row_bytes):
             spans = zip(piece, box, strict=True)
             inside = tuple(slice(a - start, b - start) for (a, b), (start, _) in spans)
-            filled(target[inside], layout.pick_all(piece), layout.axes)
+            layout.read(piece, target[inside])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from dfmr_dask.data import fingerprints
 from dfmr_dask.data.backends import Backend, Opened, RowsBackend
 from dfmr_dask.data.choosing import Wish, planned
 from dfmr_dask.data.features import Expected, Wanted, positions
@@ -98,6 +99,27 @@ class Source:
             },
         }
 
+    def fingerprint(self) -> dict[str, Any]:
+        """Return plain values, and their SHA-256, that differ when the source is another one.
+
+        Metadata only: what the rows are, the fingerprints of the partitions tell.
+        :func:`~dfmr_dask.data.fingerprints.differences` says what differs.
+        """
+        told = {**self.description, "data": fingerprints.of_arrays(self.backend)}
+        return {**told, "sha256": fingerprints.sha256(told)}
+
+    def partition_fingerprints(self, indices: Iterable[int] | None = None) -> dict[int, str]:
+        """Return, for some partitions or all, what differs when the data in the store do.
+
+        The SHA-256 of a partition's boxes, and of key, size and stamp (or ETag) of the files of
+        all chunks that it touches; nothing is read but the store's listing. Data in memory, of
+        Dask, or of files that are no Zarr have one for all, as ``fingerprint()["data"]`` says.
+        """
+        chosen = range(len(self.plan)) if indices is None else indices
+        return fingerprints.of_partitions(
+            self.backend, [self.plan.partitions[index] for index in chosen]
+        )
+
     def rows(self, partition: int) -> Reader:
         """Return what reads the rows of a partition.
 
@@ -157,6 +179,7 @@ def open_source(
     group: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     sample_weight: Any = None,
+    missing_chunks: str = "fail",
 ) -> Source:
     """Open data and plan their partitions; nothing but metadata is read.
 
@@ -192,6 +215,11 @@ def open_source(
         along all dimensions of the rows: the area of a grid cell counts at every time. Rows of
         weight 0 are as if they were not there, those of weight NaN are left out and counted, and
         a partition with a negative weight fails.
+    missing_chunks : {"fail", "fill"}
+        What to do about chunks that are not in a Zarr store. ``"fail"``: reading the partition
+        raises ``UnreadableChunk`` with the chunk's key. ``"fill"``: they are read as the fill
+        value, as Zarr does: for stores whose writer leaves out chunks that hold nothing else.
+        Dask's blocks and stores in this process's memory are taken as they are.
 
     Returns
     -------
@@ -214,7 +242,7 @@ def open_source(
     >>> source.rows(0)().shape
     (25, 2)
     """
-    opened = opened_data(data, features, group, storage_options, sample_weight)
+    opened = opened_data(data, features, group, storage_options, sample_weight, missing_chunks)
     _check_not_empty(opened)
     made, opened = planned(opened, Wish(plan, rows_per_partition, n_partitions, seed))
     return Source(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import xarray as xr
 
 from dfmr_dask.data.files import plain
-from dfmr_dask.data.opening import without_secrets
+from dfmr_dask.data.remote import HIDDEN, without_secrets
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import FolderBusy, RunDiffers
 from dfmr_dask.run.identity import Pieces, check_same, identity
@@ -24,8 +23,6 @@ from dfmr_dask.run.stages import planned_rows
 
 WHO_COMPUTES = ("cluster", "waiting")  # sections of a configuration that change no result
 SECRETS = "storage_options"  # the key whose values are credentials and the like
-HIDDEN = "(not written down)"
-SHORTEST = 4  # a text below so many characters is found everywhere, and is no secret
 
 
 @contextmanager
@@ -172,32 +169,8 @@ def without_credentials(value: Any) -> Any:
     return without_secrets(value) if isinstance(value, str) else value
 
 
-def scrubbed(text: str, options: Mapping[str, Any] | None) -> str:
-    """Return a text without the values of storage options, and without passwords in URLs.
-
-    Examples
-    --------
-    >>> from dfmr_dask.run.record import scrubbed
-    >>> scrubbed("no access for hunter2", {"secret": "hunter2"})
-    'no access for (not written down)'
-    """
-    for secret in sorted(set(_texts(options)), key=len, reverse=True):
-        text = re.sub(re.escape(secret), HIDDEN, text)
-    return without_secrets(text)
-
-
 def _hidden(value: Any) -> Any:
     """Keep the names of options, so that a reader knows which ones have to be given again."""
     if isinstance(value, Mapping):
         return dict.fromkeys(value, HIDDEN)
     return value if value is None else HIDDEN
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
-    elif value is not None and not isinstance(value, bool) and len(str(value)) >= SHORTEST:
-        yield str(value)

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from dfmr_dask.data.opening import without_secrets
+from dfmr_dask.data.remote import without_secrets
 from dfmr_dask.data.source import open_source
 from dfmr_dask.errors import InvalidSource
 
