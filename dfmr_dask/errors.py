@@ -53,3 +53,14 @@ class ClusterFailed(DfmrError, RuntimeError):
 
 class UncertifiedWarning(UserWarning):
     """The majority assumption could not be checked, or the filter found a reason to doubt it."""
+
+
+class InvalidExchange(DfmrError, ValueError):
+    """Files of an exchange between sites that do not belong together, or a site's rows that do not.
+
+    The files of others are never an error: what is wrong with them is told, and the rest goes on.
+    """
+
+
+class ExchangeWaits(DfmrError, RuntimeError):
+    """An exchange between sites that cannot go on before more of them have sent their files."""

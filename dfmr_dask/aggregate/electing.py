@@ -45,7 +45,7 @@ def all_rows(terms: Terms, scored: Mapping[int, Scores]) -> int:
     """Return N: the plan's rows, or an estimate from those that the samples were drawn from.
 
     Where rows have weights, N is their sum as these samples tell it; a partition cannot tell more
-    than four times the median.
+    than four times the median. Rows that only partitions know are clipped as everywhere else.
     """
     planned, m = terms.planned_rows, terms.n_partitions
     masses = [
@@ -58,8 +58,9 @@ def all_rows(terms: Terms, scored: Mapping[int, Scores]) -> int:
         return max(1, round(float(capped.mean()) * (m if planned is None else planned)))
     if planned is not None:
         return planned
-    seen = sum(one.rows for one in scored.values())
-    return max(1, seen * m // max(1, len(scored)))
+    if not scored:
+        return 1
+    return max(1, round(float(trusted_rows([one.rows for one in scored.values()]).mean()) * m))
 
 
 def fitted_rows(scored: Mapping[int, Scores]) -> int:
