@@ -1,6 +1,8 @@
 """Finite mixtures fitted to Zarr stores in one pass, right while almost half of the pieces are bad.
 
 ``GaussianMixture`` is the estimator, ``open_source`` opens a store and plans how it is read.
+``propose``, ``agree``, ``answer``, ``fit_local`` and ``parties.aggregate`` are for parties that do
+not trust each other.
 """
 
 from __future__ import annotations
@@ -13,13 +15,28 @@ if TYPE_CHECKING:
     from dfmr_dask.data.files import read_mixture
     from dfmr_dask.data.source import open_source
     from dfmr_dask.estimator import GaussianMixture
+    from dfmr_dask.parties import agree, answer, fit_local, propose
 
 __version__ = "0.1.0"
-__all__ = ["GaussianMixture", "__version__", "open_source", "read_mixture", "reduce_mixture"]
+__all__ = [
+    "GaussianMixture",
+    "__version__",
+    "agree",
+    "answer",
+    "fit_local",
+    "open_source",
+    "propose",
+    "read_mixture",
+    "reduce_mixture",
+]
 
 _HOMES = {
     "GaussianMixture": "dfmr_dask.estimator",
+    "agree": "dfmr_dask.parties",
+    "answer": "dfmr_dask.parties",
+    "fit_local": "dfmr_dask.parties",
     "open_source": "dfmr_dask.data.source",
+    "propose": "dfmr_dask.parties",
     "read_mixture": "dfmr_dask.data.files",
     "reduce_mixture": "dfmr_dask.aggregate.reduction",
 }

@@ -73,3 +73,14 @@ class UnreadableChunk(DfmrError, RuntimeError):
 
 class SourceChanged(DfmrError, RuntimeError):
     """A store whose arrays are no longer those that were planned."""
+
+
+class InvalidExchange(DfmrError, ValueError):
+    """Files of an exchange between sites that do not belong together, or a site's rows that do not.
+
+    The files of others are never an error: what is wrong with them is told, and the rest goes on.
+    """
+
+
+class ExchangeWaits(DfmrError, RuntimeError):
+    """An exchange between sites that cannot go on before more of them have sent their files."""

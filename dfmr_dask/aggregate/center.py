@@ -183,7 +183,9 @@ def wilson_hilferty_cut(
     y = y[np.isfinite(y)]
     if not len(y):
         return ball.radius
-    middle = float(np.median(y))
+    # Without the center an even number may be left, half of them liars: the mean of the two in
+    # the middle would be theirs to choose. The lower one is the edge of the honest majority.
+    middle = float(np.quantile(y, 0.5, method="lower"))
     closer = y[y <= middle]
     deviation = float(np.sqrt(np.mean((closer - middle) ** 2)))
     deviation = min(max(deviation, spread[0] * middle), spread[1] * middle)

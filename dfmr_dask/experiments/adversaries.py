@@ -14,6 +14,7 @@ import numpy as np
 
 from dfmr_dask.aggregate.distances import ctd
 from dfmr_dask.aggregate.estimates import collect
+from dfmr_dask.aggregate.questions import Improved, Scores
 from dfmr_dask.aggregate.rounds import pilot_error
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
@@ -164,9 +165,9 @@ def near(mixture: Mixture, rows: int) -> Callable[[Mixture], bool]:
 
 def silent(i: int, answer: Any, args: tuple[Any, ...]) -> Any:
     """Answer with NaN and nothing."""
-    if isinstance(answer, partition.Scores):
+    if isinstance(answer, Scores):
         return replace(answer, values=np.full_like(answer.values, np.nan))
-    if isinstance(answer, rounds.Improved):
+    if isinstance(answer, Improved):
         return replace(answer, mixtures=tuple(None for _ in answer.mixtures))
     if isinstance(answer, Message):
         return Message.failed(i, "nothing")
@@ -176,9 +177,9 @@ def silent(i: int, answer: Any, args: tuple[Any, ...]) -> Any:
 def garbage(i: int, answer: Any, args: tuple[Any, ...]) -> Any:
     """Answer something of another kind, or numbers that mean nothing."""
     rng = np.random.default_rng(i)
-    if isinstance(answer, partition.Scores):
+    if isinstance(answer, Scores):
         return replace(answer, values=rng.normal(scale=1e6, size=answer.values.shape))
-    if isinstance(answer, rounds.Improved):
+    if isinstance(answer, Improved):
         moved = tuple(one and pulled(one, 1e3, rng) for one in answer.mixtures)
         return replace(answer, mixtures=moved, rows=10**9)
     if isinstance(answer, Message) and answer.mixture is not None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dfmr_dask.aggregate.questions import Scores
 from dfmr_dask.corruption import (
     Corruption,
     corrupted,
@@ -46,26 +47,6 @@ class LocalSettings:
     alone: bool = False
     outliers: float | None = None
     dtype_work: str = "float64"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scores:
-    """Mean log density of a partition's sample B under each candidate, and rows it has seen.
-
-    ``rows``, ``mass`` and ``read`` are those of :class:`Drawn`.
-    """
-
-    values: NDArray[np.float64]
-    rows_to_fit: int
-    rows_to_score: int
-    rows: int
-    mass: float | None = None
-    read: int = 0
-
-    @property
-    def mass_to_score(self) -> float:
-        """What the rows of sample B count for, by the mean weight of the partition's rows."""
-        return self.rows_to_score * (1.0 if self.mass is None else self.mass / max(1, self.rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +88,7 @@ def draw(partition: int, reader: Reader, settings: LocalSettings) -> Drawn | Fai
         return Failure(_told(error))
 
 
-def seen(drawn: Drawn | Failure) -> int | Failure:
+def seen(partition: int, drawn: Drawn | Failure) -> int | Failure:
     """Return how many valid rows a partition has drawn its samples from."""
     return drawn.rows if isinstance(drawn, Drawn) else drawn
 

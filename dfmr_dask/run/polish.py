@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.estimates import trusted_rows
+from dfmr_dask.aggregate.questions import MOST_MASS
 from dfmr_dask.aggregate.rounds import matched
 from dfmr_dask.aggregate.vote import crowd_median
 from dfmr_dask.corruption import ATTACKS, Corruption, corrupted
@@ -26,7 +27,6 @@ from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.context import Context, by_attack
 from dfmr_dask.run.partition import LocalSettings
-from dfmr_dask.run.scoring import MOST_MASS
 from dfmr_dask.run.tasks import Failure, described
 from dfmr_dask.run.valid import Reader, load, valid_rows
 

@@ -7,37 +7,17 @@ the precision of all samples together (METHOD 11, steps 6 and 8).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from dfmr_dask.aggregate.rounds import gated_match
+from dfmr_dask.aggregate.questions import Improved
 from dfmr_dask.corruption import Corruption, corrupted
 from dfmr_dask.errors import DegenerateRows
 from dfmr_dask.local.iterations import iterated
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
-from dfmr_dask.run.context import Context
 from dfmr_dask.run.partition import Drawn, LocalSettings
-from dfmr_dask.run.scoring import MOST_ROWS
 from dfmr_dask.run.tasks import Failure
-
-EM_ITERATIONS = 5  # of every partition, in a round
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Improved:
-    """What a partition made of each candidate, and the rows of the sample that it used.
-
-    Attributes
-    ----------
-    mixtures : tuple of (Mixture or None)
-        None where the partition's rows cannot be reached from a candidate.
-    rows : int
-    """
-
-    mixtures: tuple[Mixture | None, ...]
-    rows: int
 
 
 def improve(
@@ -89,70 +69,3 @@ def improve(
         for one, known in zip(made, candidates, strict=True)
     ]
     return Improved(tuple(lies), Corruption.of(attack).claimed_rows or rows)
-
-
-def gated_round(
-    context: Context,
-    samples: Mapping[int, Any],
-    candidates: Sequence[Mixture],
-    *,
-    sample_rows: int,
-    key: str,
-    stage: str = "start",
-    iterations: int = EM_ITERATIONS,
-) -> list[Mixture | None]:
-    """Let all partitions improve all candidates, and merge what they answer.
-
-    Parameters
-    ----------
-    context : Context
-    samples : mapping of partition to handle
-    candidates : sequence of Mixture
-    sample_rows : int
-        Rows of all samples A together: the penalty is that of a fit to all of them.
-    key : str
-        Names the round among the tasks of its stage.
-    stage : str
-    iterations : int
-        EM iterations in each partition.
-
-    Returns
-    -------
-    list of (Mixture or None)
-        One entry a candidate; None where most partitions got nowhere from it.
-
-    References
-    ----------
-    METHOD 11, steps 6 and 8.
-    """
-    byzantine = frozenset(context.byzantine)
-    shared = context.tasks.share(tuple(candidates))
-    handles = {
-        i: context.tasks.submit(
-            stage, (key, i), improve, i, sample, shared, sample_rows, iterations,
-            context.local, context.attack("proposals") if i in byzantine else None,
-        )
-        for i, sample in samples.items()
-    }  # fmt: skip
-    answers = context.gathered(stage, handles)
-    heard = [one for one in answers.values() if _is_answer(one, len(candidates))]
-    rows = [one.rows for one in heard]
-    return [
-        gated_match(candidate, [_usable(context, one.mixtures[c]) for one in heard], rows)
-        for c, candidate in enumerate(candidates)
-    ]
-
-
-def _is_answer(value: Any, candidates: int) -> bool:
-    """Tell whether a partition answered about every candidate, with a number of rows."""
-    return (
-        isinstance(value, Improved)
-        and isinstance(value.mixtures, tuple)
-        and len(value.mixtures) == candidates
-        and isinstance(value.rows, int)
-        and 0 < value.rows < MOST_ROWS
-    )
-
-
-def _usable(context: Context, answer: Any) -> Mixture | None:
-    return answer if isinstance(answer, Mixture) and context.fits_run(answer) else None

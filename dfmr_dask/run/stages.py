@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from dfmr_dask.aggregate.aggregators import Aggregation, aggregate
-from dfmr_dask.aggregate.vote import vote
+from dfmr_dask.aggregate.check import checked
+from dfmr_dask.aggregate.questions import Score, Scores, conclude, is_mass
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import AggregationFailed, TooFewMessages
@@ -17,14 +18,12 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import partition
 from dfmr_dask.run.agreement import Agreed
+from dfmr_dask.run.asking import Asking, terms_of
 from dfmr_dask.run.context import Context, by_attack, is_failed
-from dfmr_dask.run.rounds import gated_round
-from dfmr_dask.run.scoring import is_mass, scores
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.tasks import Failure, InProcess, described
 from dfmr_dask.run.waiting import Patience
 
-POLISHING_ROUNDS = 5
 MOST_SENT = 10_000  # messages that are sent to a worker to be aggregated
 SMALL_STORE = 1 << 28  # bytes up to which a store is read once more, to score all its rows
 
@@ -132,43 +131,15 @@ def check(context: Context, aggregation: Aggregation, agreed: Agreed) -> tuple[s
     """Let the kept partitions vote on the aggregate and what may replace it (METHOD 11, step 8).
 
     That is the aggregate after some rounds on the samples ("polished"), the start, and the
-    center. The aggregate gives way only to a median gain that sampling noise cannot explain.
+    center; see :func:`dfmr_dask.aggregate.check.checked`.
     """
     alone = len(context.source.plan) == 1
     if agreed.start is None or alone or context.settings.method == "paper":
         return "aggregate", aggregation.mixture
     kept = {i: agreed.samples[i] for i in aggregation.verdict.kept if i in agreed.samples}
-    candidates = {
-        "aggregate": aggregation.mixture,
-        **_polished(context, kept, aggregation.mixture, agreed.sample_rows),
-        "start": agreed.start.canonical(),
-        "center": aggregation.center.canonical(),
-    }
-    scored = scores(context, kept, list(candidates.values()), stage="check")
-    if not scored:
-        return "aggregate", aggregation.mixture
-    values = np.stack([one.values for one in scored.values()])
-    winner = vote(values, np.ones(len(values), dtype=bool)).winner
-    gain = float(np.median(values[:, winner] - values[:, 0]))
-    if gain <= aggregation.mixture.n_parameters / agreed.sample_rows:
-        return "aggregate", aggregation.mixture
-    name = list(candidates)[winner]
-    return name, candidates[name]
-
-
-def _polished(
-    context: Context, kept: Mapping[int, Any], mixture: Mixture, sample_rows: int
-) -> dict[str, Mixture]:
-    """Return what gated rounds of one EM iteration each make of the aggregate, if anything."""
-    here: Mixture | None = mixture
-    for number in range(POLISHING_ROUNDS):
-        if here is None:
-            break
-        (here,) = gated_round(
-            context, kept, [here], sample_rows=sample_rows, key=f"polish-{number}",
-            stage="check", iterations=1,
-        )  # fmt: skip
-    return {} if here is None else {"polished": here.canonical()}
+    others = {"start": agreed.start, "center": aggregation.center}
+    steps = checked(terms_of(context), list(kept), aggregation.mixture, others, agreed.sample_rows)
+    return conclude(steps, Asking(context, kept, "check"))
 
 
 def score(
@@ -196,7 +167,8 @@ def score(
         parts = [value for value in answers.values() if not is_failed(value)]
     else:
         samples = {i: agreed.samples[i] for i in kept if i in agreed.samples}
-        scored = scores(context, samples, mixtures, stage="check", honest=True, key="sampled")
+        ask = Asking(context, samples, "check", honest=True)
+        scored: dict[int, Scores] = dict(ask(Score(list(samples), mixtures, "sampled")).heard)
         parts = [(one.values * one.mass_to_score, one.mass_to_score) for one in scored.values()]
     rows = sum(n for _, n in parts)
     if not rows:
@@ -247,6 +219,6 @@ def _message(context: Context, i: int, came: Any) -> Message:
         return Message.failed(i, "its message is not one of this partition")
     if came.mixture is not None and not context.fits_run(came.mixture):
         return Message.failed(i, "its estimate is of another family, order or number of features")
-    if not is_mass(context, came.mass):
+    if not is_mass(came.mass, weighted=context.source.weighted):
         return Message.failed(i, f"it claims a weight of {came.mass!r:.40} for its rows")
     return came

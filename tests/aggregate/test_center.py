@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from dfmr_dask.aggregate.aggregators import aggregate, rule_named
-from dfmr_dask.aggregate.center import attention, ball_around, coat
+from dfmr_dask.aggregate.center import attention, ball_around, coat, inside, wilson_hilferty_cut
 from dfmr_dask.corruption import corrupted
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.message import Message
@@ -84,3 +84,19 @@ def test_the_verdict_is_that_of_all_distances(gate: str, monkeypatch: pytest.Mon
     searched = set(aggregate(lies, rule=rule).verdict.kept)
     assert len(exact & searched) >= 0.99 * len(exact | searched)
     assert min(exact) >= 180
+
+
+@pytest.mark.parametrize("m", [5, 7, 9, 15, 21])
+def test_just_less_than_half_of_an_odd_number_are_liars(m: int) -> None:
+    """Without the center half of those who are left lie: they must not be able to set the cut."""
+    liars = (m - 1) // 2
+    points = np.random.default_rng(m).normal(size=(m, 10))
+    points[:liars] += 1e3
+    distances = np.sqrt(((points[:, None] - points) ** 2).sum(axis=2))
+    ball = coat(distances)
+    kept = inside(
+        distances[ball.center], wilson_hilferty_cut(distances[ball.center], ball, 0.05 / m)
+    )
+    assert ball.center >= liars
+    assert not kept[:liars].any()
+    assert 2 * kept.sum() > m

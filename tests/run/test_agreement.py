@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 import zarr
 
+from dfmr_dask.aggregate.agreement import FIRST_PROPOSERS
+from dfmr_dask.aggregate.electing import gated_round
+from dfmr_dask.aggregate.questions import Improve, conclude
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import open_source
 from dfmr_dask.experiments.accuracy import error
@@ -34,7 +37,8 @@ from dfmr_dask.local import em
 from dfmr_dask.local.start import first_guess
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import agreement, partition, rounds, stages
-from dfmr_dask.run.agreement import agree_on_start
+from dfmr_dask.run.agreement import agree_on_start, agreed_again
+from dfmr_dask.run.asking import Asking, terms_of
 from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import ignore
 from dfmr_dask.run.settings import Settings
@@ -61,7 +65,7 @@ def drawn(rows: int, seed: int = 4) -> np.ndarray:
 def test_where_fits_are_easy_few_propose_and_few_rounds_are_enough() -> None:
     tasks = Attacked()
     agreed = agree_on_start(context(drawn(12_000), tasks, n_partitions=20))
-    assert tasks.done.count("propose") == agreement.FIRST_PROPOSERS
+    assert tasks.done.count("propose") == FIRST_PROPOSERS
     assert tasks.done.count("improve") <= 2 * 20
     assert agreed.start is not None
     assert error(agreed.start, TRUTH) < 0.3
@@ -123,6 +127,28 @@ def test_the_order_of_arrival_changes_no_bit() -> None:
     assert np.array_equal(starts[0].weights, starts[1].weights)
 
 
+@pytest.mark.parametrize("method", ["blocks", "paper"])
+def test_what_was_agreed_once_needs_no_second_vote(method: str) -> None:
+    """The fits of a run that was interrupted go on from the start that it wrote."""
+    tasks, x = Attacked(), drawn(6000)
+    run, again = (
+        context(x, t, n_partitions=14, method=method, rho=2.0) for t in (InProcess(), tasks)
+    )
+    agreed = agree_on_start(run)
+    same = agreed_again(
+        again, agreed.start, agreed.total_rows, agreed.sample_rows, agreed.proposers
+    )
+    assert set(tasks.done) == {"draw"} | ({"propose"} if agreed.proposers else set())
+    assert list(same.pilots) == list(agreed.pilots) == list(agreed.proposers)
+    for one, other in zip(
+        stages.fit_partitions(run, agreed), stages.fit_partitions(again, same), strict=True
+    ):
+        assert one.mixture is not None
+        assert other.mixture is not None
+        assert np.array_equal(one.mixture.params["means"], other.mixture.params["means"])
+        assert one.start == other.start
+
+
 def test_simulated_liars_strike_at_rounds_too() -> None:
     run = context(drawn(12_000), InProcess(), n_partitions=20, corruption=Corruption("mean", 0.4))
     agreed = agree_on_start(run)
@@ -157,7 +183,8 @@ def test_answers_of_another_kind_are_not_counted(answer: Any) -> None:
         i: run.tasks.submit("start", (i,), partition.draw, i, run.source.rows(i), run.local)
         for i in range(10)
     }
-    (made,) = rounds.gated_round(run, samples, [TRUTH], sample_rows=2000, key="round")
+    question = Improve(range(10), [TRUTH], 2000, 5, "round")
+    (made,) = conclude(gated_round(terms_of(run), question), Asking(run, samples))
     assert made is not None
     assert error(made, TRUTH) < 0.6
 

@@ -214,7 +214,7 @@ def test_many_partitions_propose_in_part_and_large_stores_are_scored_in_samples(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(agreement, "MOST_VOTERS", 20)
-    monkeypatch.setattr(agreement, "MOST_PROPOSERS", 8)
+    monkeypatch.setattr("dfmr_dask.aggregate.agreement.MOST_PROPOSERS", 8)
     monkeypatch.setattr(stages, "SMALL_STORE", 0)
     x, _ = TRUTH.sample(12_000, np.random.default_rng(4))
     events: list[Event] = []

@@ -12,6 +12,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dfmr_dask.aggregate.electing import all_rows
+from dfmr_dask.aggregate.questions import Score
 from dfmr_dask.command.config import configuration
 from dfmr_dask.command.preparation import fit_settings, open_inputs
 from dfmr_dask.data.readers import WeightedRows
@@ -22,12 +24,12 @@ from dfmr_dask.families import COVARIANCE_TYPES, Family
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import partition
+from dfmr_dask.run.asking import Asking, terms_of
 from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import ignore
 from dfmr_dask.run.partition import LocalSettings
 from dfmr_dask.run.pipeline import Settings, fit
 from dfmr_dask.run.results import Result
-from dfmr_dask.run.scoring import all_rows, scores
 from dfmr_dask.run.tasks import InProcess
 from dfmr_dask.run.valid import valid_rows
 from tests.tables import each_family, random_mixture
@@ -183,10 +185,10 @@ def test_the_total_weight_is_not_for_one_partition_to_tell(tmp_path: Path) -> No
     # samples of half of the rows of each partition, which weigh 3 each
     honest = partition.Scores(np.zeros(1), 100, 50, 200, 600.0, 200)
     scored = dict.fromkeys(range(CHUNKS), honest)
-    assert all_rows(context, scored) == 3 * CHUNK * CHUNKS
+    assert all_rows(terms_of(context), scored) == 3 * CHUNK * CHUNKS
     assert honest.mass_to_score == 150.0
     scored[0] = replace(honest, mass=1e300)
-    assert 1.0 <= all_rows(context, scored) / (3 * CHUNK * CHUNKS) <= 1.0 + 3.0 / CHUNKS
+    assert 1.0 <= all_rows(terms_of(context), scored) / (3 * CHUNK * CHUNKS) <= 1.0 + 3.0 / CHUNKS
 
 
 @pytest.mark.parametrize("lie", [np.nan, np.inf, -1.0, 0.0, "600"])
@@ -198,7 +200,7 @@ def test_scores_with_absurd_weights_are_no_answer(lie: Any) -> None:
     source = open_source(x, n_partitions=2, sample_weight=np.full(200, 3.0))
     context = Context(source, asked, InProcess(), ignore)
     samples = {0: drawn, 1: replace(drawn, mass=lie)}
-    assert list(scores(context, samples, [TRUTH])) == [0]
+    assert list(Asking(context, samples)(Score((0, 1), [TRUTH])).heard) == [0]
 
 
 @pytest.mark.parametrize("mass", [1e-300, 1.0, 1e300, 1e308])
