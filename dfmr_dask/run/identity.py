@@ -7,13 +7,13 @@ grow; then only what was appended is fitted.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dfmr_dask.data.archive import packed
 from dfmr_dask.data.files import arrays_of, plain, plain_description
+from dfmr_dask.data.fingerprints import differences, sha256
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import RunDiffers
 from dfmr_dask.mixture import Mixture
@@ -24,7 +24,6 @@ FIT = (
     *("start", "seed", "corruption", "outliers", "dtype_work"),
 )
 AGGREGATION = ("method", "weights", "gates", "rho", "unit", "aggregator", "compare", "polish")
-GROWS = ("metadata", "selection", "coords", "sha256")  # of the data: other when rows are appended
 SHOWN = 8
 
 
@@ -44,7 +43,7 @@ class Pieces:
     @classmethod
     def of(cls, source: Source) -> Pieces:
         """Look where the partitions of a source lie, and at the chunks there."""
-        boxes = tuple(digest(partition.boxes) for partition in source.plan.partitions)
+        boxes = tuple(sha256(partition.boxes) for partition in source.plan.partitions)
         found = source.partition_fingerprints()
         return cls(boxes, tuple(found[i] for i in range(len(source.plan))))
 
@@ -75,8 +74,9 @@ def identity(source: Source, settings: Settings, replacement: Source | None) -> 
     """
     from dfmr_dask import __version__  # noqa: PLC0415  (the package imports this module)
 
-    told = {**source.description, "one partition": len(source.plan) == 1}
+    told = {**source.fingerprint(), "one partition": len(source.plan) == 1}
     told["plan"] = told["plan"]["kind"]  # where partitions lie is told by their boxes
+    del told["sha256"]
     fit = {name: _plain_setting(getattr(settings, name)) for name in FIT}
     fit["own starts"] = settings.method == "paper"
     if replacement is not None:
@@ -109,9 +109,9 @@ def check_same(
     found = [f"the package was {before['package']}, and is {now['package']}"] * (
         before["package"] != now["package"]
     )
-    fixed = _without_what_grows if grown else dict
-    found += differences(fixed(before["source"]), fixed(now["source"]), "source")
-    found += differences(before["fit"], now["fit"], "fit")
+    length = {"shape": now["source"]["shape"]} if grown else {}
+    was_told = {"source": {**before["source"], **length}, "fit": before["fit"]}
+    found += differences(was_told, {"source": now["source"], "fit": now["fit"]})
     moved = [i for i in sorted(fitted) if i >= len(here.boxes) or here.boxes[i] != was.boxes[i]]
     last = len(was.boxes) - 1
     if moved and not (grown and moved == [last] and last < len(here.boxes)):
@@ -125,33 +125,6 @@ def check_same(
     if found:
         raise RunDiffers("; ".join(found))
     return still
-
-
-def differences(before: Any, now: Any, name: str) -> list[str]:
-    """Say in words where plain values differ.
-
-    Examples
-    --------
-    >>> from dfmr_dask.run.identity import differences
-    >>> differences({"tol": 1e-6, "seed": 0}, {"tol": 1e-4, "seed": 0}, "fit")
-    ['fit.tol was 1e-06, and is 0.0001']
-    """
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        keys = [*before, *(key for key in now if key not in before)]
-        return [
-            told
-            for key in keys
-            for told in differences(before.get(key), now.get(key), f"{name}.{key}")
-        ]
-    if before == now:
-        return []
-    return [f"{name} was {before!r:.80}, and is {now!r:.80}"]
-
-
-def digest(value: Any) -> str:
-    """Return the SHA-256 of plain values in canonical JSON."""
-    text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _plain_setting(value: Any) -> Any:
@@ -169,19 +142,6 @@ def _has_grown(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     was, here = before["shape"], now["shape"]
     same = len(was) == len(here) > 0 and was[1:] == here[1:]
     return bool(same and here[0] > was[0])
-
-
-def _without_what_grows(source: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **{key: value for key, value in source.items() if key != "shape"},
-        "data": _left_out(source["data"]),
-    }
-
-
-def _left_out(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _left_out(item) for key, item in value.items() if key not in GROWS}
-    return [_left_out(item) for item in value] if isinstance(value, list) else value
 
 
 def _named(partitions: Sequence[int]) -> str:

@@ -182,7 +182,7 @@ def test_a_finished_run_is_shown_again_and_another_one_not_written_over_it(
     }
     assert run_small("quickstart", "--set", "mixture.tol=1e-3") == 2
     told = capsys.readouterr()
-    assert "fit.tol was 1e-06, and is 0.001" in told.err
+    assert "fit.tol was 1e-06, is 0.001" in told.err
     assert "--overwrite" in told.err
 
 
