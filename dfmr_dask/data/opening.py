@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from dfmr_dask.data.arrays import (
     opened_zarr,
 )
 from dfmr_dask.data.backends import Opened
+from dfmr_dask.data.codecs import unsafe
 from dfmr_dask.data.features import Expected, Wanted
 from dfmr_dask.data.integrity import may_fill
 from dfmr_dask.data.labelled import opened_labelled
@@ -126,9 +128,11 @@ def opened_node(
     """Open a Zarr array, or a group as a dataset of xarray."""
     ours_alone = in_this_process(node)
     if isinstance(node, zarr.Group):
-        dataset = _dataset(node, location)
+        dataset, left_out = _dataset(node, location)
         found = dataset.load() if ours_alone else dataset
-        return opened_labelled(found, features, location, weight, fills)
+        opened = opened_labelled(found, features, location, weight, fills)
+        note = f"left out, neither numbers nor plain text: {', '.join(left_out)}"
+        return replace(opened, notes=(*opened.notes, *[note] * bool(left_out)))
     no_weight(weight, f"the Zarr array {location}")
     given = None if isinstance(features, Expected) else features  # an array names no features
     return opened_zarr(node, given, location, ours_alone, fills)
@@ -193,20 +197,24 @@ def _node(text: str, group: str | None, storage_options: Mapping[str, Any] | Non
         ) from error
 
 
-def _dataset(group: zarr.Group, location: str) -> xr.Dataset:
+def _dataset(group: zarr.Group, location: str) -> tuple[xr.Dataset, list[str]]:
+    """Open a group, and leave out arrays whose chunks might run code when they are decoded."""
     try:
+        left_out = [name for name, array in group.arrays() if unsafe(array.metadata)]
         with warnings.catch_warnings():  # a store without consolidated metadata is fine
             warnings.simplefilter("ignore", RuntimeWarning)
-            return xr.open_dataset(
+            dataset = xr.open_dataset(
                 group.store,  # type: ignore[arg-type]
                 engine="zarr",
                 group=group.path or None,
                 chunks=None,
+                drop_variables=left_out,
                 cache=False,
                 decode_timedelta=False,  # a wave's period in seconds is a number
             )
+        return dataset, left_out
     except Exception as error:
-        arrays = ", ".join(sorted(name for name, _ in group.arrays())) or "none"
+        arrays = ", ".join(sorted(group.array_keys())) or "none"
         raise InvalidSource(
             f"the Zarr group {location} cannot be opened with xarray: {error}; its arrays are: "
             f"{arrays}. Open one of them with group=<name>"
