@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
+from zarr.storage import FsspecStore
 
 from dfmr_dask.data.arrays import (
     opened_dask,
@@ -26,11 +27,12 @@ from dfmr_dask.data.arrays import (
     opened_zarr,
 )
 from dfmr_dask.data.backends import Opened
+from dfmr_dask.data.checked_store import CheckedStore, behind
 from dfmr_dask.data.codecs import unsafe
 from dfmr_dask.data.features import Expected, Wanted
 from dfmr_dask.data.integrity import may_fill
 from dfmr_dask.data.labelled import opened_labelled
-from dfmr_dask.data.remote import without_secrets
+from dfmr_dask.data.remote import scrubbed, without_secrets
 from dfmr_dask.data.weights import no_weight
 from dfmr_dask.errors import InvalidSource
 
@@ -187,13 +189,17 @@ def _told(folder: Path) -> str:
 def _node(text: str, group: str | None, storage_options: Mapping[str, Any] | None) -> Node:
     options = dict(storage_options) if storage_options else None
     try:
-        return zarr.open(text, mode="r", path=group, storage_options=options)
+        if "://" not in text and "::" not in text:
+            return zarr.open(text, mode="r", path=group)
+        found = FsspecStore.from_url(text, storage_options=options, read_only=True)
+        return zarr.open(CheckedStore(found), mode="r", path=group)  # busy servers are waited for
     except Exception as error:  # backends of fsspec raise what they like
         place = without_secrets(text) + (f", group {group!r}" if group else "")
+        said = scrubbed(str(error), options)
         told = f"; {_told(Path(text))}{_hint(Path(text))}" if Path(text).is_dir() else ""
         raise InvalidSource(
             f"{place} cannot be opened as a Zarr array or group: {type(error).__name__}: "
-            f"{without_secrets(str(error))}{told}"
+            f"{said}{told}"
         ) from error
 
 
@@ -214,16 +220,22 @@ def _dataset(group: zarr.Group, location: str) -> tuple[xr.Dataset, list[str]]:
             )
         return dataset, left_out
     except Exception as error:
-        arrays = ", ".join(sorted(group.array_keys())) or "none"
         raise InvalidSource(
             f"the Zarr group {location} cannot be opened with xarray: {error}; its arrays are: "
-            f"{arrays}. Open one of them with group=<name>"
+            f"{_array_names(group)}. Open one of them with group=<name>"
         ) from error
+
+
+def _array_names(group: zarr.Group) -> str:
+    try:
+        return ", ".join(sorted(group.array_keys())) or "none"
+    except Exception:  # what kept the group from being opened may keep its arrays from being listed
+        return "not to be listed either"
 
 
 def in_this_process(node: Node) -> bool:
     """Tell whether a store lies in this process's memory, where no other process finds it."""
-    store = node.store
+    store = behind(node.store)
     if isinstance(store, zarr.storage.MemoryStore):
         return True
     protocol = getattr(getattr(store, "fs", None), "protocol", ())
