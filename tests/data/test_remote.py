@@ -102,8 +102,10 @@ def test_stores_are_read_over_plain_http(folder: Folder, kind: str, ranges: bool
             source.rows(BAD)()
 
 
-@pytest.mark.parametrize("fault", [503, 500, 429, "cut"])
-@pytest.mark.parametrize("kind", ["array v2", "array v3", "array sharded"])
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [("array v2", 503), ("array v3", 429), ("array v3", "cut"), ("array sharded", 500)],
+)
 def test_faults_that_pass_cost_nothing(folder: Folder, kind: str, fault: int | str) -> None:
     values = clusters(ROWS * PARTS)
     path = written(folder.root / "a.zarr", kind, values)
@@ -116,8 +118,9 @@ def test_faults_that_pass_cost_nothing(folder: Folder, kind: str, fault: int | s
     assert np.array_equal(result.mixture.weights, here.mixture.weights)
 
 
-@pytest.mark.parametrize("fault", [500, 403, "cut"])
-@pytest.mark.parametrize("kind", ["array v3", "array sharded"])
+@pytest.mark.parametrize(
+    ("kind", "fault"), [("array v3", 500), ("array v3", "cut"), ("array sharded", 403)]
+)
 def test_faults_that_stay_fail_their_partition_and_are_no_missing_chunks(
     folder: Folder, kind: str, fault: int | str
 ) -> None:
@@ -163,7 +166,7 @@ def s3() -> Iterator[dict]:
     server.stop()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["array sharded", "group v2", "group v3"])
 def test_stores_in_s3(s3: dict, tmp_path: Path, kind: str) -> None:
     values = clusters(ROWS * PARTS)
     path = written(tmp_path / "a.zarr", kind, values)
