@@ -61,7 +61,8 @@ def opened_zarr(
     shards = array.shards or array.chunks
     n_features = 1 if axis is None else array.shape[axis]
     units = regular([array.shape[i] for i in order], [array.chunks[i] for i in order])
-    values: Any = np.asarray(array[...]) if in_memory else checked(array, "the array", fills)
+    own = checked(array, "the array", fills or in_memory)
+    values: Any = np.asarray(own[...]) if in_memory else own
     layout = Layout((values,), (order,), n_features, dtype, units)
     sample_dims = tuple(dims[i] for i in order) if names or len(order) > 1 else ("row",)
     known = _names(features, n_features, axis, dims)

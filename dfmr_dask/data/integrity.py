@@ -23,6 +23,7 @@ from zarr.storage import StorePath
 
 from dfmr_dask.data.checked_store import CheckedStore
 from dfmr_dask.data.chunks import Numbers, Touched, key_of, stored, touched
+from dfmr_dask.data.codecs import check_codecs
 from dfmr_dask.data.grid import Axes, Box
 from dfmr_dask.errors import DfmrError, InvalidSource, SourceChanged
 
@@ -44,7 +45,14 @@ def may_fill(missing_chunks: str) -> bool:
 
 
 def checked(array: zarr.Array[Any], label: str, fills: bool) -> zarr.Array[Any]:
-    """Return the same array, read through a :class:`CheckedStore`."""
+    """Return the same array, read through a :class:`CheckedStore`.
+
+    Raises
+    ------
+    InvalidSource
+        When its codecs are not those of numbers.
+    """
+    check_codecs(array.metadata, label)
     store = CheckedStore(array.store_path.store, array.path, label, fills)
     within = copy.copy(array._async_array)
     object.__setattr__(within, "store_path", StorePath(store, array.path))

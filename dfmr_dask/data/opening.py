@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
+from zarr.storage import FsspecStore
 
 from dfmr_dask.data.arrays import (
     opened_dask,
@@ -25,10 +27,12 @@ from dfmr_dask.data.arrays import (
     opened_zarr,
 )
 from dfmr_dask.data.backends import Opened
+from dfmr_dask.data.checked_store import CheckedStore, behind
+from dfmr_dask.data.codecs import unsafe
 from dfmr_dask.data.features import Expected, Wanted
 from dfmr_dask.data.integrity import may_fill
 from dfmr_dask.data.labelled import opened_labelled
-from dfmr_dask.data.remote import without_secrets
+from dfmr_dask.data.remote import scrubbed, without_secrets
 from dfmr_dask.data.weights import no_weight
 from dfmr_dask.errors import InvalidSource
 
@@ -126,9 +130,11 @@ def opened_node(
     """Open a Zarr array, or a group as a dataset of xarray."""
     ours_alone = in_this_process(node)
     if isinstance(node, zarr.Group):
-        dataset = _dataset(node, location)
+        dataset, left_out = _dataset(node, location)
         found = dataset.load() if ours_alone else dataset
-        return opened_labelled(found, features, location, weight, fills)
+        opened = opened_labelled(found, features, location, weight, fills)
+        note = f"left out, neither numbers nor plain text: {', '.join(left_out)}"
+        return replace(opened, notes=(*opened.notes, *[note] * bool(left_out)))
     no_weight(weight, f"the Zarr array {location}")
     given = None if isinstance(features, Expected) else features  # an array names no features
     return opened_zarr(node, given, location, ours_alone, fills)
@@ -183,39 +189,53 @@ def _told(folder: Path) -> str:
 def _node(text: str, group: str | None, storage_options: Mapping[str, Any] | None) -> Node:
     options = dict(storage_options) if storage_options else None
     try:
-        return zarr.open(text, mode="r", path=group, storage_options=options)
+        if "://" not in text and "::" not in text:
+            return zarr.open(text, mode="r", path=group)
+        found = FsspecStore.from_url(text, storage_options=options, read_only=True)
+        return zarr.open(CheckedStore(found), mode="r", path=group)  # busy servers are waited for
     except Exception as error:  # backends of fsspec raise what they like
         place = without_secrets(text) + (f", group {group!r}" if group else "")
+        said = scrubbed(str(error), options)
         told = f"; {_told(Path(text))}{_hint(Path(text))}" if Path(text).is_dir() else ""
         raise InvalidSource(
             f"{place} cannot be opened as a Zarr array or group: {type(error).__name__}: "
-            f"{without_secrets(str(error))}{told}"
+            f"{said}{told}"
         ) from error
 
 
-def _dataset(group: zarr.Group, location: str) -> xr.Dataset:
+def _dataset(group: zarr.Group, location: str) -> tuple[xr.Dataset, list[str]]:
+    """Open a group, and leave out arrays whose chunks might run code when they are decoded."""
     try:
+        left_out = [name for name, array in group.arrays() if unsafe(array.metadata)]
         with warnings.catch_warnings():  # a store without consolidated metadata is fine
             warnings.simplefilter("ignore", RuntimeWarning)
-            return xr.open_dataset(
+            dataset = xr.open_dataset(
                 group.store,  # type: ignore[arg-type]
                 engine="zarr",
                 group=group.path or None,
                 chunks=None,
+                drop_variables=left_out,
                 cache=False,
                 decode_timedelta=False,  # a wave's period in seconds is a number
             )
+        return dataset, left_out
     except Exception as error:
-        arrays = ", ".join(sorted(name for name, _ in group.arrays())) or "none"
         raise InvalidSource(
             f"the Zarr group {location} cannot be opened with xarray: {error}; its arrays are: "
-            f"{arrays}. Open one of them with group=<name>"
+            f"{_array_names(group)}. Open one of them with group=<name>"
         ) from error
+
+
+def _array_names(group: zarr.Group) -> str:
+    try:
+        return ", ".join(sorted(group.array_keys())) or "none"
+    except Exception:  # what kept the group from being opened may keep its arrays from being listed
+        return "not to be listed either"
 
 
 def in_this_process(node: Node) -> bool:
     """Tell whether a store lies in this process's memory, where no other process finds it."""
-    store = node.store
+    store = behind(node.store)
     if isinstance(store, zarr.storage.MemoryStore):
         return True
     protocol = getattr(getattr(store, "fs", None), "protocol", ())

@@ -238,7 +238,9 @@ def _write_colors(
     color = _create(path / "color", values.shape, (*chunk, len(CHANNELS)), "float32", whole)
     color[...] = values
     color.attrs["units"] = "1"
-    channel = group.create_array("channel", shape=(3,), dtype=str, dimension_names=("channel",))
+    channel = group.create_array(
+        "channel", shape=(3,), dtype=str, compressors=[Crc32cCodec()], dimension_names=("channel",)
+    )
     channel[...] = np.array(CHANNELS, dtype=object)
     for size, dim in zip(values.shape, dims, strict=False):
         if dim != "pixel":  # the shuffled rows have no place that a coordinate could tell

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from dfmr_dask.data.source import open_source
 from dfmr_dask.data.stores import write_dataset
-from dfmr_dask.errors import InvalidSource
+from dfmr_dask.errors import InvalidSource, SourceChanged, UnreadableChunk
+from dfmr_dask.experiments.populations import population, write_gaussians, write_photographs
 
 
 def test_a_dataset_appears_whole_or_not_at_all(
@@ -43,3 +46,63 @@ def test_chunks_of_nothing_but_the_fill_value_are_written_and_flipped_bits_are_f
     chunks[2].write_bytes(bytes(damaged))
     with pytest.raises(ValueError, match=r"(?i)checksum"):
         xr.open_zarr(path, consolidated=False)["label"].load()
+
+
+def _written_by_us(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    truth = population(2, 2, separation=4.0, seed=1)
+    yield write_gaussians(folder / "rows.zarr", truth, 60, chunk_rows=20), None
+    photographs = write_photographs(folder / "colors.zarr", chunk_rows=2000, stride=8)
+    yield photographs, "rows"
+    yield photographs, "photograph"
+    grid = xr.Dataset(
+        {"temp": (("time", "lat"), np.zeros((4, 6)))},
+        coords={"time": np.arange(4.0), "lat": ("lat", list("abcdef"))},
+    )
+    write_dataset(folder / "grid.zarr", grid.chunk(time=2))
+    yield folder / "grid.zarr", None
+
+
+def _read(path: Path, group: str | None) -> list[bytes]:
+    source = open_source(path, group=group, features="channel" if group else None)
+    labels = str(source.as_dataarray().coords).encode()
+    return [labels, *(source.rows(i)().tobytes() for i in range(len(source.plan)))]
+
+
+def test_one_flipped_bit_in_any_file_of_a_chunk_is_noticed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    flipped = 0
+    for path, group in _written_by_us(tmp_path):
+        place = path / group if group else path
+        _read(path, group)
+        for file in sorted(place.rglob("*")):
+            if not file.is_file() or file.name == "zarr.json":
+                continue
+            whole = file.read_bytes()
+            for _ in range(3):
+                data = bytearray(whole)
+                data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+                file.write_bytes(bytes(data))
+                with pytest.raises((UnreadableChunk, InvalidSource), match=r"(?i)checksum"):
+                    _read(path, group)
+                flipped += 1
+            file.write_bytes(whole)
+        _read(path, group)
+    assert flipped > 30
+
+
+def test_one_flipped_bit_in_metadata_changes_no_row_in_silence(tmp_path: Path) -> None:
+    truth = population(2, 2, separation=4.0, seed=1)
+    path = write_gaussians(tmp_path / "rows.zarr", truth, 60, chunk_rows=20)
+    source = open_source(path)
+    rows, file = source.rows(0)(), path / "zarr.json"
+    whole = file.read_bytes()
+    noticed = 0
+    for place in range(0, len(whole), 3):
+        data = bytearray(whole)
+        data[place] ^= 0x02
+        file.write_bytes(bytes(data))
+        try:
+            assert np.array_equal(source.rows(0)(), rows)
+        except SourceChanged:
+            noticed += 1
+    assert noticed > len(whole) // 10
