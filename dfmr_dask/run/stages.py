@@ -18,6 +18,7 @@ from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import partition
 from dfmr_dask.run.agreement import Agreed
 from dfmr_dask.run.context import Context, by_attack, is_failed
+from dfmr_dask.run.handles import itself
 from dfmr_dask.run.rounds import gated_round
 from dfmr_dask.run.scoring import is_mass, scores
 from dfmr_dask.run.settings import Settings
@@ -60,7 +61,10 @@ def _fits(
     for i in chosen:
         source, j = context.rows_of(i, byzantine)
         pilot, reader = agreed.pilots.get(i), source.rows(j)
-        if agreed.start is None or pilot is not None:
+        verdict = getattr(agreed.samples.get(i), "verdict", None)
+        if verdict is not None:  # its sample killed or blocked its worker: its rows would again
+            handles[i] = tasks.submit("fit", (i,), itself, verdict)
+        elif agreed.start is None or pilot is not None:
             handles[i] = tasks.submit(
                 "fit", (i,), partition.fit, i, reader, common, pilot, agreed.samples.get(i),
                 agreed.total_rows, local, attack,

@@ -13,7 +13,7 @@ from distributed import Client, WorkerPlugin
 from dfmr_dask.errors import SchedulerLost, WorkersDiffer
 
 SILENT = 15.0  # seconds without a word of a worker: one that holds the interpreter says nothing
-RESTART_TIMEOUT = 60.0
+RESTART_TIMEOUT = 20.0
 
 
 @dataclass(frozen=True, slots=True)
