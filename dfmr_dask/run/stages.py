@@ -20,6 +20,7 @@ from dfmr_dask.run import partition
 from dfmr_dask.run.agreement import Agreed
 from dfmr_dask.run.asking import Asking, terms_of
 from dfmr_dask.run.context import Context, by_attack, is_failed
+from dfmr_dask.run.handles import itself
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.tasks import Failure, InProcess, described
 from dfmr_dask.run.waiting import Patience
@@ -65,7 +66,10 @@ def _fits(
     for i in chosen:
         source, j = context.rows_of(i, byzantine)
         pilot, reader = agreed.pilots.get(i), source.rows(j)
-        if agreed.start is None or pilot is not None:
+        verdict = getattr(agreed.samples.get(i), "verdict", None)
+        if verdict is not None:  # its sample killed or blocked its worker: its rows would again
+            handles[i] = tasks.submit("fit", (i,), itself, verdict)
+        elif agreed.start is None or pilot is not None:
             handles[i] = tasks.submit(
                 "fit", (i,), partition.fit, i, reader, common, pilot, agreed.samples.get(i),
                 agreed.total_rows, local, attack,

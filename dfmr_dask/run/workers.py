@@ -12,8 +12,7 @@ from distributed import Client, WorkerPlugin
 
 from dfmr_dask.errors import SchedulerLost, WorkersDiffer
 
-SILENT = 15.0  # seconds without a word of a worker: one that holds the interpreter says nothing
-RESTART_TIMEOUT = 60.0
+RESTART_TIMEOUT = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +36,16 @@ class Worker:
 def seen(client: Client) -> dict[str, Worker]:
     """Ask the scheduler what every worker is doing, by address.
 
-    Workers tell what they execute with every heartbeat. Those that are silent are taken to be busy
-    with the first of what they were given.
+    Workers tell what they execute with every heartbeat. Threads of which nothing is known (a task
+    has just begun, or holds the interpreter and silences its worker) are taken to be busy with the
+    first of what the worker was given.
 
     Raises
     ------
     SchedulerLost
         When there is no answer.
     """
-    told = asked(client, _look(SILENT))
+    told = asked(client, _look())
     return {
         address: Worker(n_threads, nanny, tuple(running))
         for address, (n_threads, nanny, running) in told.items()
@@ -62,17 +62,17 @@ def asked(client: Client, function: Any) -> Any:
         raise lost(client) from error
 
 
-def _look(silent: float) -> Any:
+def _look() -> Any:
     def look(dask_scheduler: Any) -> dict[str, tuple[int, bool, list[Any]]]:
-        from time import time  # noqa: PLC0415  (sent by value)
-
         out = {}
         for address, one in dask_scheduler.workers.items():
-            running = [task.key for task in one.executing if task in one.processing]
-            if time() - one.last_seen > silent:
-                waiting = sorted(one.processing, key=lambda task: task.priority)
-                running = [task.key for task in waiting[: one.nthreads]]
-            out[address] = (one.nthreads, bool(one.nanny), running)
+            running = [task for task in one.executing if task in one.processing]
+            others = sorted(
+                (task for task in one.processing if task not in running),
+                key=lambda task: task.priority,
+            )
+            running += others[: max(0, one.nthreads - len(running))]
+            out[address] = (one.nthreads, bool(one.nanny), [task.key for task in running])
         return out
 
     return look
