@@ -134,8 +134,9 @@ def test_bad_rows_are_dropped_and_counted_and_empty_partitions_do_not_count(
     array[3:10, 0] = np.nan
     array[CHUNK : CHUNK + 495] = np.inf  # five rows left
     array[2 * CHUNK : 3 * CHUNK] = np.nan
-    result = fit(open_source(store), settings(), InProcess())
-    table = partition_table(open_source(store), result)
+    source = open_source(store, missing_chunks="fill")  # Zarr leaves out what is NaN throughout
+    result = fit(source, settings(), InProcess())
+    table = partition_table(source, result)
     assert table["dropped_rows"].values[:4].tolist() == [7, 495, 500, 0]
     assert table["rows"].values[:4].tolist() == [493, 5, 0, 500]
     assert table["fate"].values[1] == "failed"
