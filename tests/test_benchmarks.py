@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -67,3 +69,18 @@ def test_the_aggregation_is_timed_beside_loops_over_pairs(tmp_path: Path) -> Non
     assert size["wild ones kept"] == 0
     assert size["kept"] > 75
     assert size["peak MB"] >= size["peak MB before"]
+
+
+def test_many_partitions_share_tasks(tmp_path: Path) -> None:
+    found = printed(
+        "many_partitions.py", tmp_path, "--partitions", "120", "--many", "100", "--together", "30"
+    )
+    assert (found["partitions"], found["failed"], found["partitions a task"]) == (120, 0, 30)
+    assert set(found["peak MB"]) == {"scheduler", "client", "workers"}
+
+
+@pytest.mark.slow
+def test_the_scheduler_stays_small_with_a_hundred_thousand_partitions(tmp_path: Path) -> None:
+    found = printed("many_partitions.py", tmp_path)
+    assert found["partitions"] == 100_000
+    assert found["growth MB"]["scheduler"] < 1000

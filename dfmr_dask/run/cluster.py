@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import current_process
 from pathlib import Path
 
-from distributed import Client, LocalCluster, Security, get_client
+import dask.config
+from dask.utils import parse_timedelta
+from distributed import Client, LocalCluster, Security, get_client, rpc
 
 from dfmr_dask.errors import ClusterFailed
 from dfmr_dask.run.tasks import InProcess, OnCluster, Tasks, described
@@ -126,17 +131,33 @@ def connected(
     ClusterFailed
         When nothing answers there, or certificates are refused.
     """
-    where = address if address is not None else f"the address in {scheduler_file}"
-    # Dask would wait for a file that is not there for ever
-    if scheduler_file is not None and not Path(scheduler_file).is_file():
-        raise ClusterFailed(f"there is no scheduler file {scheduler_file}; is `dask scheduler` up?")
+    security = _security(tls)
+    where = address
     try:
-        return Client(address, scheduler_file=scheduler_file, security=_security(tls))
-    except (OSError, TimeoutError, TypeError, ValueError) as error:
+        where = address or _told_in(scheduler_file)
+        # A client waits long for a scheduler that does not trust it: one question tells
+        with ThreadPoolExecutor(1) as aside:  # here there may be an event loop already
+            aside.submit(asyncio.run, _answered(where, security)).result()
+        return Client(where, security=security)
+    except (OSError, TimeoutError, TypeError, ValueError, KeyError) as error:
         raise ClusterFailed(
-            f"no scheduler can be reached at {where}: {described(error)}. Is it running, and do "
-            "the certificates (tls: ca, cert, key) belong to it?"
+            f"no scheduler can be reached at {where or scheduler_file}: {described(error)}. Is it "
+            "running, and do the certificates (tls: ca, cert, key) belong to it?"
         ) from error
+
+
+def _told_in(scheduler_file: str | None) -> str:
+    """Return the address that a scheduler wrote down."""
+    told = json.loads(Path(str(scheduler_file)).read_text(encoding="utf-8"))
+    return str(told["address"])
+
+
+async def _answered(address: str, security: Security | None) -> None:
+    """Ask a scheduler who it is; raise when it does not answer."""
+    secure = (security or Security()).get_connection_args("client")
+    timeout = parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))
+    async with rpc(address, connection_args=secure, timeout=timeout) as scheduler:
+        await asyncio.wait_for(scheduler.identity(), timeout)
 
 
 def _security(tls: Mapping[str, str] | None) -> Security | None:

@@ -88,6 +88,13 @@ def test_defaults_are_those_of_the_method() -> None:
         ("source={path: a, plan: rows}", ["source.plan: came 'rows'; wanted sizes", "plan='rows'"]),
         ("aggregate.gates=[l3]", ["aggregate.gates.0: came 'l3'; wanted 'blocks', 'center'"]),
         ("mixture.init_params=3", ["mixture.init_params: came 3; wanted 'overfit', "]),
+        ("waiting.quorum=1.5", ["waiting.quorum", "1.5", "a share up to 1.0"]),
+        ("waiting.deadline=0", ["waiting.deadline", "0"]),
+        (
+            "cluster={address: a, scheduler_file: b}",
+            ["cluster.scheduler_file: came 'b'; wanted nothing beside an address"],
+        ),
+        ("cluster={tls: {ca: a, cert: b, key: c}}", ["cluster.address", "beside tls"]),
         ("cluster.memory_limit=plenty", ["cluster.memory_limit", "'plenty'", "512MiB"]),
         ("source.features=3.5", ["source.features: came 3.5", "a text or a whole number"]),
         ("source.sample_weight=3", ["source.sample_weight", "came 3"]),

@@ -82,6 +82,11 @@ def lingers() -> None:
     time.sleep(0.3)
 
 
+def at_work() -> int:
+    lingers()
+    return os.getpid()
+
+
 @dataclass(frozen=True)
 class After:
     """Does something from the n-th call on; calls are counted in a file."""

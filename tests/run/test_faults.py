@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 import time
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
@@ -19,6 +21,7 @@ from dfmr_dask.errors import ClusterFailed
 from dfmr_dask.experiments.populations import population, write_gaussians
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.run.cluster import local_cluster
+from dfmr_dask.run.handles import dressed, stripped
 from dfmr_dask.run.pipeline import fit
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
@@ -80,7 +83,11 @@ def same(one: Result, other: Result) -> bool:
     )
 
 
-@pytest.mark.parametrize("fault", [kills, leaves], ids=["SIGKILL", "exit"])
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(kills, marks=pytest.mark.slow), leaves],
+    ids=["SIGKILL", "exit"],
+)
 def test_who_kills_its_workers_fails_and_its_neighbors_do_not(
     source: Source, workers: Client, fault: Any
 ) -> None:
@@ -91,6 +98,7 @@ def test_who_kills_its_workers_fails_and_its_neighbors_do_not(
     assert same(result, fit(faulty(source, {5: breaks}), settings(), InProcess()))
 
 
+@pytest.mark.slow
 def test_who_kills_in_the_start_is_not_asked_again(source: Source, workers: Client) -> None:
     struck = faulty(source, {2: breaks}, {2: kills})
     result = fit(struck, settings(), OnCluster(workers))
@@ -125,7 +133,7 @@ def test_a_death_that_does_not_come_again_changes_no_bit(
     assert same(result, fit(source, settings(), InProcess()))
 
 
-@pytest.mark.parametrize("stage", ["fit", "start"])
+@pytest.mark.parametrize("stage", ["fit", pytest.param("start", marks=pytest.mark.slow)])
 def test_a_task_that_hangs_is_stopped_and_its_worker_freed(
     source: Source, workers: Client, stage: str
 ) -> None:
@@ -154,6 +162,7 @@ def test_a_quorum_ends_the_fits(source: Source, workers: Client) -> None:
     assert all(message.status == "fitted" for message in result.messages if message.partition != 6)
 
 
+@pytest.mark.slow
 def test_a_deadline_ends_the_fits(source: Source, workers: Client) -> None:
     tasks = OnCluster(workers, waiting=Waiting(deadline=8.0))
     result = fit(faulty(source, {0: hangs}), settings(), tasks)
@@ -172,6 +181,7 @@ def test_several_partitions_to_a_task_give_the_same_bits(source: Source, workers
     assert fits  # the prefix is there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [kills, hangs], ids=["kills", "hangs"])
 def test_of_several_in_a_task_only_the_guilty_one_fails(
     source: Source, workers: Client, fault: Any
@@ -245,6 +255,17 @@ def test_workers_killed_at_random_change_no_bit(source: Source, workers: Client)
 
 def alive(nanny: Any) -> bool:
     return nanny.process is not None and nanny.process.is_alive()
+
+
+def test_readers_travel_without_the_layout_that_they_share(source: Source) -> None:
+    layouts: list[Any] = []
+    own = {i: (i, source.rows(i)) for i in range(CHUNKS)}
+    bare = stripped(own, layouts)
+    assert len(layouts) == 1
+    assert len(pickle.dumps(bare[3])) < len(pickle.dumps(own[3])) / 2
+    for i, (number, reader) in dressed(bare, layouts).items():
+        assert number == i
+        assert np.array_equal(reader(), source.rows(i)())
 
 
 @pytest.mark.parametrize(
