@@ -53,3 +53,7 @@ class ClusterFailed(DfmrError, RuntimeError):
 
 class UncertifiedWarning(UserWarning):
     """The majority assumption could not be checked, or the filter found a reason to doubt it."""
+
+
+class TooLittleMemory(DfmrError, ValueError):
+    """A plan that takes more memory than a worker has."""

@@ -196,7 +196,7 @@ class ClusterSection(Section):
 
     address: str | None = None
     n_workers: PositiveInt | None = None
-    memory_limit: Annotated[int | str, AfterValidator(_bytes)] | None = None
+    memory_per_worker: Annotated[int | str, AfterValidator(_bytes)] | None = None
 
 
 class RunSection(Section):

@@ -19,6 +19,7 @@ from dfmr_dask.data.grid import Box
 from dfmr_dask.data.opening import opened_data
 from dfmr_dask.data.plan import Plan
 from dfmr_dask.data.readers import Reader
+from dfmr_dask.data.streaming import Stream
 from dfmr_dask.errors import InvalidSource
 
 
@@ -107,8 +108,11 @@ class Source:
             Gives an ndarray of shape (rows, features), or, of a weighted source, WeightedRows: a
             pair of that and the weights (rows,) in float64. A callable opens what it needs by
             itself, and is small enough to be sent to a worker; a Delayed stands for data of Dask.
+            Of a partition that the plan streams it is a :class:`~dfmr_dask.data.streaming.Stream`,
+            which gives the same block by block to who goes through it.
         """
-        return self.backend.reader(self.plan.partitions[partition])
+        reader = self.backend.reader(self.plan.partitions[partition])
+        return Stream(reader, held=False) if partition in self.plan.streamed else reader
 
     def sample_rows(self, partition: int, n: int, rng: np.random.Generator) -> Reader:
         """Return what reads at least ``n`` rows of a partition, or all if it has fewer.
@@ -157,6 +161,7 @@ def open_source(
     group: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     sample_weight: Any = None,
+    memory_per_worker: int | str | None = None,
 ) -> Source:
     """Open data and plan their partitions; nothing but metadata is read.
 
@@ -192,6 +197,12 @@ def open_source(
         along all dimensions of the rows: the area of a grid cell counts at every time. Rows of
         weight 0 are as if they were not there, those of weight NaN are left out and counted, and
         a partition with a negative weight fails.
+    memory_per_worker : int or str, optional
+        Bytes of a worker process, or a text such as ``"2GiB"``. Unless a plan is asked for, shards
+        that such a worker cannot hold are cut into partitions of whole inner chunks. What is still
+        too large is streamed: its fit reads it from the store in each pass, block by block, with
+        the same result. What does not even fit then is refused by the run, before it begins.
+        Data in memory or of Dask are neither cut nor streamed.
 
     Returns
     -------
@@ -201,7 +212,7 @@ def open_source(
     ------
     InvalidSource
         When there is no such store, values are no numbers, dimensions or names do not fit, there
-        are fewer rows than partitions, ``group`` or ``storage_options`` mean nothing for data, or
+        are fewer rows (or, interleaved, fewer chunks) than partitions, ``group`` or ``storage_options`` mean nothing for data, or
         ``sample_weight`` does not fit the rows.
 
     Examples
@@ -216,7 +227,8 @@ def open_source(
     """
     opened = opened_data(data, features, group, storage_options, sample_weight)
     _check_not_empty(opened)
-    made, opened = planned(opened, Wish(plan, rows_per_partition, n_partitions, seed))
+    wish = Wish(plan, rows_per_partition, n_partitions, seed, memory_per_worker)
+    made, opened = planned(opened, wish)
     return Source(
         features=opened.features,
         sample_dims=opened.sample_dims,

@@ -36,7 +36,7 @@ def open_tasks(
     in_memory: bool,
     address: str | None = None,
     n_workers: int | None = None,
-    memory_limit: str | None = None,
+    memory_per_worker: int | str | None = None,
     say: Say = silent,
 ) -> Iterator[Tasks]:
     """Choose where a run's tasks run.
@@ -49,8 +49,8 @@ def open_tasks(
         Scheduler to connect to, when there is no client yet.
     n_workers : int, optional
         Processes of a local cluster, one thread each; one a core unless given.
-    memory_limit : str, optional
-        Memory of each of them, as Dask writes it (``"2 GiB"``).
+    memory_per_worker : int or str, optional
+        Memory limit of each of them, as Dask writes it (``"2 GiB"``).
     say : callable
         Told where the dashboard of a client is that was not there before.
 
@@ -68,14 +68,14 @@ def open_tasks(
     if in_memory:
         yield InProcess()
         return
-    with _client(address, n_workers, memory_limit, say) as client:
+    with _client(address, n_workers, memory_per_worker, say) as client:
         check_workers(client)
         yield OnCluster(client)
 
 
 @contextmanager
 def _client(
-    address: str | None, n_workers: int | None, memory_limit: str | None, say: Say
+    address: str | None, n_workers: int | None, memory: int | str | None, say: Say
 ) -> Iterator[Client]:
     """Use the client that is there, else the address, else a local cluster."""
     try:
@@ -89,12 +89,14 @@ def _client(
             say(f"dashboard: {client.dashboard_link}")
             yield client
     else:
-        with local_cluster(n_workers, memory_limit) as cluster, Client(cluster) as client:
+        with local_cluster(n_workers, memory) as cluster, Client(cluster) as client:
             say(f"dashboard: {client.dashboard_link}")
             yield client
 
 
-def local_cluster(n_workers: int | None = None, memory_limit: str | None = None) -> LocalCluster:
+def local_cluster(
+    n_workers: int | None = None, memory_per_worker: int | str | None = None
+) -> LocalCluster:
     """Start processes with one thread each; dashboard and scheduler on the loopback only.
 
     Raises
@@ -104,7 +106,7 @@ def local_cluster(n_workers: int | None = None, memory_limit: str | None = None)
     """
     if getattr(current_process(), "_inheriting", False):  # a worker that imports the main script
         sys.exit(f"dfmr_dask: {MAIN_GUARD}")
-    options = {} if memory_limit is None else {"memory_limit": memory_limit}
+    options = {} if memory_per_worker is None else {"memory_limit": memory_per_worker}
     with warnings.catch_warnings():
         # the port may be taken by another run: any free one will do, and its link is printed
         warnings.filterwarnings("ignore", message="(?s)Port .* is already in use")

@@ -88,7 +88,7 @@ def test_defaults_are_those_of_the_method() -> None:
         ("source={path: a, plan: rows}", ["source.plan: came 'rows'; wanted sizes", "plan='rows'"]),
         ("aggregate.gates=[l3]", ["aggregate.gates.0: came 'l3'; wanted 'blocks', 'center'"]),
         ("mixture.init_params=3", ["mixture.init_params: came 3; wanted 'overfit', "]),
-        ("cluster.memory_limit=plenty", ["cluster.memory_limit", "'plenty'", "512MiB"]),
+        ("cluster.memory_per_worker=plenty", ["cluster.memory_per_worker", "'plenty'", "512MiB"]),
         ("source.features=3.5", ["source.features: came 3.5", "a text or a whole number"]),
         ("source.sample_weight=3", ["source.sample_weight", "came 3"]),
         ("mixture.outliers=0", ["mixture.outliers", "came 0", "greater than 0"]),
