@@ -212,8 +212,8 @@ def open_source(
     ------
     InvalidSource
         When there is no such store, values are no numbers, dimensions or names do not fit, there
-        are fewer rows (or, interleaved, fewer chunks) than partitions, ``group`` or ``storage_options`` mean nothing for data, or
-        ``sample_weight`` does not fit the rows.
+        are fewer rows (or, interleaved, fewer chunks) than partitions, ``group`` or
+        ``storage_options`` mean nothing for data, or ``sample_weight`` does not fit the rows.
 
     Examples
     --------

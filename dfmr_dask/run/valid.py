@@ -90,7 +90,8 @@ def read_valid(reader: Reader, outliers: float | None = None) -> Valid:
     if isinstance(reader, Stream):
         return _held(reader, outliers) if reader.held else _streamed(reader, outliers)
     came = reader() if callable(reader) else reader
-    return valid_rows(*(came if isinstance(came, WeightedRows) else (came, None)), outliers)
+    x, weights = came if isinstance(came, WeightedRows) else (came, None)
+    return valid_rows(x, weights, outliers)
 
 
 def valid_rows(x: Rows, weights: Floats | None = None, outliers: float | None = None) -> Valid:
@@ -100,8 +101,9 @@ def valid_rows(x: Rows, weights: Floats | None = None, outliers: float | None = 
     for tile in tiles(len(x)):
         good[tile] = tally.add(x[tile], None if weights is None else weights[tile])
     limits = tally.limits(outliers)
-    for tile in tiles(len(x)) if limits is not None else ():
-        good[tile] &= within(x[tile], limits)
+    if limits is not None:
+        for tile in tiles(len(x)):
+            good[tile] &= within(x[tile], limits)
     if not good.all():
         x, weights = x[good], None if weights is None else weights[good]
     return _of_arrays(x, weights, tally)
@@ -193,7 +195,7 @@ class ValidBlocks(Sequence[Block]):
 
     stream: Stream
     limits: Bounds | None
-    count: int
+    n_blocks: int
 
     def __iter__(self) -> Iterator[Block]:
         """Read and filter block after block."""
@@ -201,11 +203,11 @@ class ValidBlocks(Sequence[Block]):
 
     def __len__(self) -> int:
         """Return the number of blocks."""
-        return self.count
+        return self.n_blocks
 
     def __getitem__(self, index: Any) -> Any:
         """Read one block."""
-        place = range(self.count)[index]
+        place = range(self.n_blocks)[index]
         return next(islice(self, place, None))
 
 

@@ -58,7 +58,7 @@ def plan_text(summary: Mapping[str, Any]) -> str:
     ]
     if summary["memory_per_worker"] is not None and summary["memory"] is not None:
         told = (
-            "enough" if summary["fits"] else "TOO LITTLE: give workers more, or read less at once"
+            "enough" if summary["fits"] else "TOO LITTLE: give them more, or read less at once"
         )
         has = byte_text(summary["memory_per_worker"])
         lines.append(f"workers     {has} each (cluster.memory_per_worker): {told}")
