@@ -84,3 +84,7 @@ class InvalidExchange(DfmrError, ValueError):
 
 class ExchangeWaits(DfmrError, RuntimeError):
     """An exchange between sites that cannot go on before more of them have sent their files."""
+
+
+class TooLittleMemory(DfmrError, ValueError):
+    """A plan that takes more memory than a worker has."""

@@ -151,7 +151,8 @@ def plan(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
     settings = read_config(config, overrides)
     _check_made(settings, config)
-    found = plan_summary(opened(settings.source, settings.run.seed), settings.cluster.memory_limit)
+    memory = settings.cluster.memory_per_worker
+    found = plan_summary(opened(settings.source, settings.run.seed, memory=memory))
     click.echo(json.dumps(found) if as_json else plan_text(found))
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import zarr
-from dask.utils import format_bytes, parse_bytes
 
 from dfmr_dask.command.schema import GaussianRecipe, LabelsSection, RunConfig, SourceSection
 from dfmr_dask.data.remote import scrubbed
 from dfmr_dask.data.source import Source, open_source
-from dfmr_dask.errors import InvalidConfiguration, InvalidSource
+from dfmr_dask.errors import InvalidConfiguration, InvalidSource, TooLittleMemory
 from dfmr_dask.experiments.populations import (
     Count,
     nothing,
@@ -107,11 +106,12 @@ def open_inputs(config: RunConfig) -> Inputs:
     DegenerateRows
         When no partition has rows enough.
     """
-    source = opened(config.source, config.run.seed)
+    memory = config.cluster.memory_per_worker
+    source = opened(config.source, config.run.seed, memory=memory)
     labeled = _labeled(config, source)
     attack, place = config.corruption, "corruption.replacement"
     replacement = (
-        opened(attack.replacement, config.run.seed, place)
+        opened(attack.replacement, config.run.seed, place, memory)
         if attack and attack.replacement
         else None
     )
@@ -127,14 +127,16 @@ def open_inputs(config: RunConfig) -> Inputs:
             f"picture: came True; wanted false, or a grid under labels, since rows of "
             f"{labeled.location} lie on {labeled.sample_dims} and not on two dimensions"
         )
-    _check_memory(config, source)
+    _check_memory(source)
     settings = fit_settings(config)
     check_sizes(source, settings)
     check_replacement(source, settings, replacement)
     return Inputs(source, labeled, replacement)
 
 
-def opened(section: SourceSection, seed: int, name: str = "source") -> Source:
+def opened(
+    section: SourceSection, seed: int, name: str = "source", memory: int | str | None = None
+) -> Source:
     """Open the data of a section.
 
     Parameters
@@ -144,6 +146,8 @@ def opened(section: SourceSection, seed: int, name: str = "source") -> Source:
         Of plans that draw.
     name : str
         What the section is called in errors.
+    memory : int or str, optional
+        What a worker has; what it cannot hold is cut or streamed.
 
     Raises
     ------
@@ -153,7 +157,8 @@ def opened(section: SourceSection, seed: int, name: str = "source") -> Source:
         When there is one, and the other keys of the section do not fit it.
     """
     try:
-        return open_source(section.path, seed=seed, **section.model_dump(exclude={"path"}))
+        keys = section.model_dump(exclude={"path"})
+        return open_source(section.path, seed=seed, memory_per_worker=memory, **keys)
     except InvalidSource as error:
         told = scrubbed(str(error), section.storage_options)
         reason = None if section.storage_options else error  # its text may hold credentials
@@ -204,15 +209,12 @@ def _labeled(config: RunConfig, source: Source) -> Source:
     return opened(section, config.run.seed, "labels")
 
 
-def _check_memory(config: RunConfig, source: Source) -> None:
-    """Refuse a plan whose largest partition cannot fit, before a worker dies of it."""
-    limit, needed = config.cluster.memory_limit, source.plan.memory
-    if limit is not None and needed is not None and needed > parse_bytes(limit):
-        raise InvalidConfiguration(
-            f"cluster.memory_limit: came {limit!r}; a worker needs {format_bytes(needed)} for the "
-            "largest partition. Make partitions smaller (source.rows_per_partition or "
-            "source.n_partitions), or give workers more"
-        )
+def _check_memory(source: Source) -> None:
+    """Refuse a plan that cannot fit, and name the setting to change."""
+    try:
+        source.plan.check_memory()
+    except TooLittleMemory as error:
+        raise InvalidConfiguration(f"cluster.{error}") from error
 
 
 def _write_gaussians(

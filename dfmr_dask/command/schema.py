@@ -209,7 +209,7 @@ class ClusterSection(Section):
     scheduler_file: str | None = None
     tls: TlsSection | None = None
     n_workers: PositiveInt | None = None
-    memory_limit: Annotated[int | str, AfterValidator(_bytes)] | None = None
+    memory_per_worker: Annotated[int | str, AfterValidator(_bytes)] | None = None
 
     @model_validator(mode="after")
     def _one_scheduler(self) -> ClusterSection:

@@ -73,7 +73,9 @@ def opened_zarr(
         sample_dims=sample_dims,
         dtype=dtype,
         grid=regular([array.shape[i] for i in order], [shards[i] for i in order]),
-        cost=Cost.of_one(units, layout.row_bytes),
+        cost=Cost.of_one(
+            units, layout.row_bytes, copies=2 if in_memory else 1, streams=not in_memory
+        ),
         location=location,
         backend=GridBackend(layout, from_memory if in_memory else from_store, view, told),
         feature_units=one_unit(array.attrs.get("units"), known),
@@ -166,7 +168,7 @@ def opened_dask(array: Any, features: Wanted, weight: Any = None) -> Opened:
         sample_dims=("row",),
         dtype=dtype,
         grid=grid,
-        cost=Cost(layout.row_bytes, ((grid, layout.row_bytes),), copies=2),
+        cost=Cost(layout.row_bytes, ((grid, layout.row_bytes),), copies=3),
         location="dask array",
         backend=GridBackend(
             layout,
@@ -221,7 +223,7 @@ def _table(
         sample_dims=("row",),
         dtype=dtype,
         grid=grid,
-        cost=Cost.of_one(single, _row_bytes(table, dtype, weights)),
+        cost=Cost.of_one(single, _row_bytes(table, dtype, weights), copies=2),
         location="in memory",
         backend=RowsBackend(table, features, None, weights),
         in_memory=True,

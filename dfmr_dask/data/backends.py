@@ -14,7 +14,7 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from dfmr_dask.data.cost import Cost
-from dfmr_dask.data.grid import Box, Grid, random_units
+from dfmr_dask.data.grid import BLOCKS_READ, Box, Grid, random_units
 from dfmr_dask.data.plan import Partition
 from dfmr_dask.data.readers import (
     READ_BYTES,
@@ -70,7 +70,9 @@ class GridBackend:
     ) -> Reader:
         if partition.rows * self.layout.row_bytes <= READ_BYTES:
             return self.reader(partition)
-        return self.make(self.layout, random_units(partition.boxes, self.layout.units, n, rng))
+        most = READ_BYTES // BLOCKS_READ // self.layout.row_bytes
+        chosen = random_units(partition.boxes, self.layout.units, n, rng, max(1, most))
+        return self.make(self.layout, chosen)
 
     def where(self, partition: Partition) -> str:  # noqa: D102
         return ""

@@ -6,9 +6,12 @@ import operator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from dfmr_dask.data import plan as plans
+from dask.utils import parse_bytes
+
+from dfmr_dask.data import layouts as plans
 from dfmr_dask.data.backends import FrameBackend, GridBackend, Opened, RowsBackend
-from dfmr_dask.data.grid import Box, runs
+from dfmr_dask.data.fitting import cut_to_fit, held_to
+from dfmr_dask.data.grid import Axis, Box, Grid, runs
 from dfmr_dask.data.plan import Kind, Plan
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.randomness import Stage, generator
@@ -30,6 +33,7 @@ class Wish:
     rows_per_partition: int | None = None
     n_partitions: int | None = None
     seed: int = 0
+    memory_per_worker: int | str | None = None
 
     def __post_init__(self) -> None:
         for name in ("rows_per_partition", "n_partitions"):
@@ -45,6 +49,13 @@ class Wish:
             raise InvalidSource("plan='rows' wants rows_per_partition= or n_partitions=")
         if self.kind == "interleaved" and not by_number:
             raise InvalidSource("plan='interleaved' wants n_partitions=")
+        _check_bytes("memory_per_worker", self.memory_per_worker)
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes of a worker, as far as they were told."""
+        given = self.memory_per_worker
+        return None if given is None else int(parse_bytes(given))
 
     @property
     def kind(self) -> Kind:
@@ -63,6 +74,15 @@ def _check_whole(name: str, value: Any) -> None:
         raise InvalidSource(f"{name}={value!r}; wanted a whole number") from error
 
 
+def _check_bytes(name: str, value: Any) -> None:
+    try:
+        given = 1 if value is None else parse_bytes(value)
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        given = 0
+    if isinstance(value, bool) or given < 1:
+        raise InvalidSource(f"{name}={value!r}; wanted an amount of memory, such as '2GiB'")
+
+
 def planned(opened: Opened, wish: Wish) -> tuple[Plan, Opened]:
     """Make the plan; tables in memory may get a random order on the way.
 
@@ -71,6 +91,13 @@ def planned(opened: Opened, wish: Wish) -> tuple[Plan, Opened]:
     InvalidSource
         When the source has too few rows for it, or their number is unknown.
     """
+    made, opened = _cut(opened, wish)
+    if opened.cost is None:
+        return replace(made, memory_per_worker=wish.memory), opened
+    return held_to(made, opened.cost, wish.memory), opened
+
+
+def _cut(opened: Opened, wish: Wish) -> tuple[Plan, Opened]:
     if isinstance(opened.backend, RowsBackend):
         return _in_memory(opened, opened.backend, wish)
     if isinstance(opened.backend, FrameBackend):
@@ -90,12 +117,26 @@ def _over_chunks(opened: Opened, wish: Wish) -> Plan:
     assert cost is not None
     if wish.rows_per_partition is not None:
         return plans.rows(grid, cost, wish.rows_per_partition, opened.notes)
+    units = opened.backend.layout.units
+    if wish.plan is None and wish.n_partitions is None and cost.streams:
+        return cut_to_fit(grid, units, cost, wish.memory, opened.notes)
     if wish.n_partitions is None:
         return plans.chunks(grid, cost, opened.notes)
     if wish.kind == "rows":
         return plans.equal_rows(grid, cost, wish.n_partitions, opened.notes)
-    units = opened.backend.layout.units
+    if opened.in_memory:  # any row can be taken out alone
+        units = _blocks(grid, wish.n_partitions)
     return plans.interleaved(units, cost, wish.n_partitions, wish.seed, opened.notes)
+
+
+def _blocks(grid: Grid, n_partitions: int) -> Grid:
+    """Cut dimensions, the first one first, until there are blocks enough to deal."""
+    wanted, axes = plans.BLOCKS * n_partitions, []
+    for axis in grid:
+        pieces = min(axis.size, wanted)
+        axes.append(Axis(axis.size, edges=(0, *(stop for _, stop in runs(axis.size, pieces)))))
+        wanted = -(-wanted // pieces)
+    return tuple(axes)
 
 
 def _in_memory(opened: Opened, backend: RowsBackend, wish: Wish) -> tuple[Plan, Opened]:

@@ -200,18 +200,25 @@ def _joined(a: Box, b: Box) -> Box | None:
 
 
 def random_units(
-    boxes: Sequence[Box], grid: Grid, n: int, rng: np.random.Generator
+    boxes: Sequence[Box], grid: Grid, n: int, rng: np.random.Generator, most: int = 0
 ) -> tuple[Box, ...]:
     """Choose random chunks of some boxes (or the parts that lie in them), until they hold 2 n rows.
 
-    At least four of them, so that no single place stands for the partition.
+    At least four of them, so that no single place stands for the partition. Of a chunk with more
+    rows than ``most``, and than a quarter of what is wanted, only a random part is taken: samples
+    of huge chunks must fit in memory.
     """
     units = [unit for box in boxes for unit in at_chunks(box, grid, 0)]
+    limit = max(most, math.ceil(2 * n / BLOCKS_READ)) if most else math.inf
     chosen: list[Box] = []
     found = 0
     for i in rng.permutation(len(units)):
         if found >= 2 * n and len(chosen) >= BLOCKS_READ:
             break
-        chosen.append(units[i])
-        found += rows_of(units[i])
+        unit = units[i]
+        if len(units) > BLOCKS_READ and rows_of(unit) > limit:
+            parts = cut(unit, math.ceil(rows_of(unit) / limit), first=True)
+            unit = parts[rng.integers(len(parts))]
+        chosen.append(unit)
+        found += rows_of(unit)
     return tuple(sorted(chosen))

@@ -64,7 +64,7 @@ def opened_labelled(
         sample_dims=dims,
         dtype=dtype,
         grid=grid,
-        cost=_cost(layout, variables, units, in_dask),
+        cost=_cost(layout, variables, units, in_dask, loaded),
         location=location or str(choice.dataset.encoding.get("source") or "xarray object"),
         backend=GridBackend(layout, make, partial(_view, choice, grid, loaded, dtype), told),
         feature_units=_feature_units(choice),
@@ -119,14 +119,19 @@ def _bare(variable: xr.Variable) -> xr.Variable:
 
 
 def _cost(
-    layout: Layout, variables: Sequence[xr.DataArray], units: Sequence[Grid], in_dask: bool
+    layout: Layout,
+    variables: Sequence[xr.DataArray],
+    units: Sequence[Grid],
+    in_dask: bool,
+    loaded: bool,
 ) -> Cost:
     together = layout.n_features if len(variables) < layout.n_features else 1
     arrays = tuple(
         (grid, native(v.dtype).itemsize * together)
         for grid, v in zip(units, variables, strict=True)
     )
-    return Cost(layout.row_bytes, arrays, copies=2 if in_dask else 1)
+    copies = 3 if in_dask else 2 if loaded else 1  # read from a store, rows never lie there twice
+    return Cost(layout.row_bytes, arrays, copies, streams=not in_dask and not loaded)
 
 
 def _feature_units(choice: Choice) -> dict[str, str]:

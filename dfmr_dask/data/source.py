@@ -15,11 +15,11 @@ import xarray as xr
 from dfmr_dask.data import fingerprints
 from dfmr_dask.data.backends import Backend, Opened, RowsBackend
 from dfmr_dask.data.choosing import Wish, planned
-from dfmr_dask.data.features import Expected, Wanted, positions
 from dfmr_dask.data.grid import Box
 from dfmr_dask.data.opening import opened_data
 from dfmr_dask.data.plan import Plan
 from dfmr_dask.data.readers import Reader
+from dfmr_dask.data.streaming import Stream
 from dfmr_dask.errors import InvalidSource
 
 
@@ -129,8 +129,11 @@ class Source:
             Gives an ndarray of shape (rows, features), or, of a weighted source, WeightedRows: a
             pair of that and the weights (rows,) in float64. A callable opens what it needs by
             itself, and is small enough to be sent to a worker; a Delayed stands for data of Dask.
+            Of a partition that the plan streams it is a :class:`~dfmr_dask.data.streaming.Stream`,
+            which gives the same block by block to who goes through it.
         """
-        return self.backend.reader(self.plan.partitions[partition])
+        reader = self.backend.reader(self.plan.partitions[partition])
+        return Stream(reader, held=False) if partition in self.plan.streamed else reader
 
     def sample_rows(self, partition: int, n: int, rng: np.random.Generator) -> Reader:
         """Return what reads at least ``n`` rows of a partition, or all if it has fewer.
@@ -180,6 +183,7 @@ def open_source(
     storage_options: Mapping[str, Any] | None = None,
     sample_weight: Any = None,
     missing_chunks: str = "fail",
+    memory_per_worker: int | str | None = None,
 ) -> Source:
     """Open data and plan their partitions; nothing but metadata is read.
 
@@ -220,6 +224,12 @@ def open_source(
         raises ``UnreadableChunk`` with the chunk's key. ``"fill"``: they are read as the fill
         value, as Zarr does: for stores whose writer leaves out chunks that hold nothing else.
         Dask's blocks and stores in this process's memory are taken as they are.
+    memory_per_worker : int or str, optional
+        Bytes of a worker process, or a text such as ``"2GiB"``. Unless a plan is asked for, shards
+        that such a worker cannot hold are cut into partitions of whole inner chunks. What is still
+        too large is streamed: its fit reads it from the store in each pass, block by block, with
+        the same result. What does not even fit then is refused by the run, before it begins.
+        Data in memory or of Dask are neither cut nor streamed.
 
     Returns
     -------
@@ -229,8 +239,8 @@ def open_source(
     ------
     InvalidSource
         When there is no such store, values are no numbers, dimensions or names do not fit, there
-        are fewer rows than partitions, ``group`` or ``storage_options`` mean nothing for data, or
-        ``sample_weight`` does not fit the rows.
+        are fewer rows (or, interleaved, fewer chunks) than partitions, ``group`` or
+        ``storage_options`` mean nothing for data, or ``sample_weight`` does not fit the rows.
 
     Examples
     --------
@@ -244,7 +254,8 @@ def open_source(
     """
     opened = opened_data(data, features, group, storage_options, sample_weight, missing_chunks)
     _check_not_empty(opened)
-    made, opened = planned(opened, Wish(plan, rows_per_partition, n_partitions, seed))
+    wish = Wish(plan, rows_per_partition, n_partitions, seed, memory_per_worker)
+    made, opened = planned(opened, wish)
     return Source(
         features=opened.features,
         sample_dims=opened.sample_dims,
@@ -258,34 +269,6 @@ def open_source(
         backend=opened.backend,
         weight=opened.weight,
     )
-
-
-def lazy_rows(data: Any, expected: Expected, features: Wanted = None) -> xr.DataArray:
-    """Return the features that a model expects as one lazy array, in the model's order.
-
-    Parameters
-    ----------
-    data : Source, path, URL, zarr object or xarray object
-    expected : Expected
-        Features are put in order by name; by position only where one side has no names.
-    features : str, int or list of str, optional
-        As in :func:`open_source`; by default they are looked for by the names expected.
-
-    Returns
-    -------
-    DataArray
-        With dimensions (sample dimensions..., ``feature``) and the coordinates of the data.
-
-    Raises
-    ------
-    InvalidSource
-        When data cannot be opened, or have other features.
-    """
-    given = expected if features is None else features
-    found = data if isinstance(data, Source) else opened_data(data, given)
-    order = positions(found.features, found.named, expected)
-    view = found.backend.dataarray()
-    return view if order == list(range(view.sizes["feature"])) else view.isel(feature=order)
 
 
 def _check_not_empty(opened: Opened) -> None:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from dfmr_dask.data.choice import FEATURE
 from dfmr_dask.data.features import Expected, numbered
-from dfmr_dask.data.source import Source, lazy_rows
+from dfmr_dask.data.source import Source
+from dfmr_dask.data.views import lazy_rows
 from dfmr_dask.families.base import Family
-from dfmr_dask.run.valid import load, valid_rows
+from dfmr_dask.run.valid import read_valid
 
 OPENED = (Source, str, os.PathLike, zarr.Array, zarr.Group, xr.DataArray, xr.Dataset)
 
@@ -58,8 +59,8 @@ def rows_in_memory(
     source: Source, outliers: float | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Return the valid rows of a source that lies in memory, and their weights if it has some."""
-    parts = [valid_rows(*load(source.rows(i)), outliers) for i in range(len(source.plan))]
-    rows = np.concatenate([part.x for part in parts]).astype(np.float64, copy=False)
+    parts = [read_valid(source.rows(i), outliers) for i in range(len(source.plan))]
+    rows = np.concatenate([part.table for part in parts]).astype(np.float64, copy=False)
     weights = [part.weights for part in parts if part.weights is not None]
     return rows, np.concatenate(weights) if weights else None
 

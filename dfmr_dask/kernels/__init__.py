@@ -14,10 +14,12 @@ from numpy.typing import DTypeLike, NDArray
 from dfmr_dask.families.base import Family, Params, Rows, Statistics
 from dfmr_dask.jit import COMPILED
 from dfmr_dask.kernels import gaussian, reference
+from dfmr_dask.kernels.gaussian import even_rows
 from dfmr_dask.kernels.reference import Blocks, pooled
 
 __all__ = [
     "Blocks",
+    "even_rows",
     "expected_sums",
     "labels",
     "log_density",

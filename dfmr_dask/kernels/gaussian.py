@@ -153,6 +153,13 @@ def _prepared(
     return Prepared(frame, model, EXPONENTIAL[work.char], scratch)
 
 
+def tile_rows(n_features: int) -> int:
+    """Return how many rows are a tile."""
+    tile = TILE_STEP * (TILE_NUMBERS // (TILE_STEP * n_features))
+    tile = min(LARGEST_TILE, max(TILE_STEP, tile))
+    return tile - (TILE_STEP if tile in (64, 128, 256) else 0)
+
+
 def scratch_memory(
     kind: int, n_components: int, n_features: int, work: np.dtype[Any]
 ) -> tuple[NDArray[Any], ...]:
@@ -160,9 +167,7 @@ def scratch_memory(
 
     A tile is no power of two: the features of one row would compete for a few places in the cache.
     """
-    tile = TILE_STEP * (TILE_NUMBERS // (TILE_STEP * n_features))
-    tile = min(LARGEST_TILE, max(TILE_STEP, tile))
-    tile -= TILE_STEP if tile in (64, 128, 256) else 0
+    tile = tile_rows(n_features)
     sizes = (n_features, max(n_features, 4) if kind == TIED else 4, n_components)
     tables = (np.zeros((size, tile), work) for size in sizes)
     top, total, powers, counts = (np.zeros(tile, work) for _ in range(4))
@@ -206,6 +211,11 @@ def _statistics(
     else:
         covariances = second / mass[:, None, None] - outer
     return Statistics(s0, moments | {"covariances": covariances * (unscale[:, None] * unscale)})
+
+
+def even_rows(n_features: int, dtype: np.dtype[Any]) -> int:
+    """Return of what multiple of rows blocks give the same sums, bit by bit, as all at once."""
+    return tile_rows(n_features) if dtype.char in "fd" else BLOCK_ROWS
 
 
 def _plain(x: Rows) -> Iterator[tuple[Rows, int]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dfmr_dask.errors import DfmrError
 from dfmr_dask.families.base import Rows
 from dfmr_dask.kernels import expected_sums
-from dfmr_dask.local.em import checked_rows, maximize
+from dfmr_dask.local.em import RowBlocks, checked_rows, maximize
 from dfmr_dask.mixture import Mixture
 
 
@@ -71,7 +71,7 @@ def iterated(
 
 
 def stepped(
-    x: Rows,
+    x: Rows | RowBlocks,
     start: Mixture,
     *,
     strength: float,
@@ -82,7 +82,7 @@ def stepped(
 
     Parameters
     ----------
-    x : array of shape (n, d), finite
+    x : array of shape (n, d), finite; or a sequence of blocks, gone through twice
     start : Mixture
     strength, floor, sample_weight
         As in :func:`iterated`.
@@ -111,14 +111,14 @@ def stepped(
     >>> made.params["means"].round(9) + 0.0, round(score, 2)
     (array([[0.]]), -2.95)
     """
-    overall = checked_rows(start, [(x, sample_weight)])
+    overall = checked_rows(start, [(x, sample_weight)] if isinstance(x, np.ndarray) else x)
     pseudo_rows = start.family.pseudo_rows(overall, strength, floor)
     mixture, total = _iterated_once(x, sample_weight, start, pseudo_rows)
     return mixture, total / float(overall.count[0])
 
 
 def _iterated_once(
-    x: Rows, sample_weight: NDArray[np.float64] | None, start: Mixture, pseudo_rows: Any
+    x: Rows | RowBlocks, sample_weight: NDArray[np.float64] | None, start: Mixture, pseudo_rows: Any
 ) -> tuple[Mixture | None, float]:
     """Return what one iteration makes of a start, and the log likelihood of the rows there."""
     statistics, total = expected_sums(start.family, start.weights, start.params, x, sample_weight)

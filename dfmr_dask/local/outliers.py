@@ -6,6 +6,8 @@ at a million times the usual spread inflate these, and each takes a component fo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,17 +48,44 @@ def near(x: Rows, limit: float, weights: Floats | None = None) -> NDArray[np.boo
     >>> near(np.array([[1.0], [2.0], [3.0], [4.0], [1e9]]), limit=1000.0)
     array([ True,  True,  True,  True, False])
     """
-    kept = np.ones(len(x), dtype=bool)
-    if not len(x):
-        return kept
-    for column in x.T:
+    return within(x, bounds(x, limit, weights))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bounds:
+    """How far from where a value may lie; both (d,), in float64, infinite where any may."""
+
+    middle: Floats
+    farthest: Floats
+
+
+def bounds(x: Rows, limit: float, weights: Floats | None = None) -> Bounds:
+    """Return the bounds that rows (n, d) set for themselves, or for others like them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dfmr_dask.local.outliers import bounds
+    >>> bounds(np.array([[1.0], [2.0], [3.0]]), limit=10.0).farthest
+    array([14.826])
+    """
+    middles, farthest = np.zeros(x.shape[1]), np.full(x.shape[1], np.inf)
+    for number, column in enumerate(x.T if len(x) else ()):
         values = column.astype(np.float64)
         middle, low, high = quantiles(values, (0.5, 0.25, 0.75), weights)
-        distances = np.abs(values - middle)
-        (typical,) = quantiles(distances, (0.5,), weights)
+        (typical,) = quantiles(np.abs(values - middle), (0.5,), weights)
         spread = MAD_TO_SPREAD * typical or IQR_TO_SPREAD * (high - low)
         if spread > 0.0:
-            kept &= distances <= limit * spread
+            middles[number], farthest[number] = middle, limit * spread
+    return Bounds(middles, farthest)
+
+
+def within(x: Rows, limits: Bounds) -> NDArray[np.bool_]:
+    """Tell which rows (n, d) lie within bounds in every feature, shape (n,)."""
+    kept = np.ones(len(x), dtype=np.bool_)
+    for column, middle, farthest in zip(x.T, limits.middle, limits.farthest, strict=True):
+        if farthest < np.inf:
+            kept &= np.abs(column.astype(np.float64) - middle) <= farthest
     return kept
 
 

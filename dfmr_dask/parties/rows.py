@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from dfmr_dask.data.readers import WeightedRows
 from dfmr_dask.data.source import Source, open_source
 from dfmr_dask.errors import DegenerateRows, InvalidSource
 from dfmr_dask.local.start import sample_sizes
@@ -16,7 +17,6 @@ from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run import partition
 from dfmr_dask.run.partition import Drawn, LocalSettings
 from dfmr_dask.run.tasks import Failure, InProcess
-from dfmr_dask.run.valid import load
 
 ROWS_FOR_SEED = 1000
 Value = TypeVar("Value")
@@ -80,7 +80,8 @@ def private_seed(source: Source, site: str, seed: int | None) -> int:
 
 
 def _bytes_of(reader: Any) -> bytes:
-    return np.ascontiguousarray(load(reader)[0]).tobytes()
+    came = reader() if callable(reader) else reader
+    return np.ascontiguousarray(came.rows if isinstance(came, WeightedRows) else came).tobytes()
 
 
 def drawn_samples(source: Source, local: LocalSettings) -> Drawn:

@@ -48,7 +48,7 @@ def open_tasks(
     scheduler_file: str | None = None,
     tls: Mapping[str, str] | None = None,
     n_workers: int | None = None,
-    memory_limit: int | str | None = None,
+    memory_per_worker: int | str | None = None,
     waiting: Waiting = PATIENT,
     say: Say = silent,
 ) -> Iterator[Tasks]:
@@ -66,7 +66,7 @@ def open_tasks(
         Paths of certificates, by ``ca``, ``cert`` and ``key``, for a scheduler at ``tls://``.
     n_workers : int, optional
         Processes of a local cluster, one thread each; one a core unless given.
-    memory_limit : str, optional
+    memory_per_worker : str, optional
         Memory of each of them, as Dask writes it (``"2 GiB"``).
     waiting : Waiting
         How long tasks on a cluster are waited for.
@@ -87,7 +87,7 @@ def open_tasks(
     if in_memory:
         yield InProcess()
         return
-    with _client(address, scheduler_file, tls, n_workers, memory_limit, say) as client:
+    with _client(address, scheduler_file, tls, n_workers, memory_per_worker, say) as client:
         check_workers(client)
         with guarded_entrance(client):
             yield OnCluster(client, waiting=waiting)
@@ -99,7 +99,7 @@ def _client(
     scheduler_file: str | None,
     tls: Mapping[str, str] | None,
     n_workers: int | None,
-    memory_limit: int | str | None,
+    memory_per_worker: int | str | None,
     say: Say,
 ) -> Iterator[Client]:
     """Use the client that is there, else the scheduler told of, else a local cluster."""
@@ -114,7 +114,7 @@ def _client(
             say(f"dashboard: {client.dashboard_link}")
             yield client
     else:
-        with local_cluster(n_workers, memory_limit) as cluster, Client(cluster) as client:
+        with local_cluster(n_workers, memory_per_worker) as cluster, Client(cluster) as client:
             say(f"dashboard: {client.dashboard_link}")
             yield client
 
@@ -173,7 +173,7 @@ def _security(tls: Mapping[str, str] | None) -> Security | None:
 
 
 def local_cluster(
-    n_workers: int | None = None, memory_limit: int | str | None = None
+    n_workers: int | None = None, memory_per_worker: int | str | None = None
 ) -> LocalCluster:
     """Start processes with one thread each; dashboard and scheduler on the loopback only.
 
@@ -184,7 +184,7 @@ def local_cluster(
     """
     if getattr(current_process(), "_inheriting", False):  # a worker that imports the main script
         sys.exit(f"dfmr_dask: {MAIN_GUARD}")
-    options = {} if memory_limit is None else {"memory_limit": memory_limit}
+    options = {} if memory_per_worker is None else {"memory_limit": memory_per_worker}
     with warnings.catch_warnings():
         # the port may be taken by another run: any free one will do, and its link is printed
         warnings.filterwarnings("ignore", message="(?s)Port .* is already in use")

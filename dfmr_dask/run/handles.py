@@ -9,6 +9,7 @@ from typing import Any
 from distributed import Future
 
 from dfmr_dask.data.readers import BoxReader
+from dfmr_dask.data.streaming import Stream
 
 Key = tuple[str | int, ...]
 SHARE = "share"
@@ -106,6 +107,8 @@ class Bare:
 
 def stripped(value: Any, layouts: list[Any]) -> Any:
     """Take the layouts out of readers and collect them; readers may stand in tuples and dicts."""
+    if isinstance(value, Stream):
+        return replace(value, reader=stripped(value.reader, layouts))
     if isinstance(value, BoxReader):
         place = next((i for i, one in enumerate(layouts) if one is value.layout), len(layouts))
         if place == len(layouts):
@@ -120,6 +123,8 @@ def stripped(value: Any, layouts: list[Any]) -> Any:
 
 def dressed(value: Any, layouts: Sequence[Any]) -> Any:
     """Give readers their layouts back."""
+    if isinstance(value, Stream):
+        return replace(value, reader=dressed(value.reader, layouts))
     if isinstance(value, Bare):
         return replace(value.reader, layout=layouts[value.layout])
     if type(value) is tuple:

@@ -22,7 +22,8 @@ from dask.utils import is_dataframe_like
 from numpy.typing import NDArray
 
 from dfmr_dask.data.features import Expected
-from dfmr_dask.data.source import Source, lazy_rows
+from dfmr_dask.data.source import Source
+from dfmr_dask.data.views import lazy_rows
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.families.base import Rows
 from dfmr_dask.mixture import Mixture

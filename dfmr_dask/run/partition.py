@@ -22,13 +22,13 @@ from dfmr_dask.corruption import (
     corrupted_scores,
 )
 from dfmr_dask.errors import DegenerateRows
-from dfmr_dask.families.base import Family, Rows
+from dfmr_dask.families.base import Family
 from dfmr_dask.local import em, start
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.tasks import Failure, described
-from dfmr_dask.run.valid import Reader, constant_columns, load, valid_rows
+from dfmr_dask.run.valid import Reader, Valid, read_valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +73,16 @@ class Drawn:
 def draw(partition: int, reader: Reader, settings: LocalSettings) -> Drawn | Failure:
     """Draw the samples A and B of a partition."""
     try:
-        rows, weights = load(reader)
-        valid = valid_rows(rows, weights, settings.outliers)
-        x = valid.x
-        _check_rows(x, settings)
+        valid = read_valid(reader, settings.outliers)
+        x = valid.table
+        _check_rows(valid, settings)
         p = settings.family.n_parameters(settings.n_components, x.shape[1])
         least = settings.family.min_rows(settings.n_components, x.shape[1])
         rng = generator(settings.seed, Stage.SAMPLE, partition)
         sample = start.draw_sample(
             x, p, rng, least=least, alone=settings.alone, weights=valid.weights
         )
-        return Drawn(sample, len(x), valid.mass, len(rows))
+        return Drawn(sample, len(x), valid.mass, valid.read)
     except Exception as error:  # a bad partition is data
         return Failure(_told(error))
 
@@ -179,11 +178,11 @@ def fit(
     began = time.perf_counter()
     rows = dropped = 0
     try:
-        valid = valid_rows(*load(reader), settings.outliers)
-        rows, dropped, mass = len(valid.x), valid.dropped, valid.mass
+        valid = read_valid(reader, settings.outliers)
+        rows, dropped, mass = valid.rows, valid.dropped, valid.mass
         if not rows:
             return Message(partition, "empty", 0, dropped)
-        _check_rows(valid.x, settings)
+        _check_rows(valid, settings)
         first, name = _start(partition, common, own, drawn, settings)
         local = em.fit(
             valid.x,
@@ -223,11 +222,13 @@ def log_likelihoods(
 
     Without weights each row counts once. Outliers are left out as in the fit.
     """
-    valid = valid_rows(*load(reader), outliers)
-    mass = len(valid.x) if valid.mass is None else valid.mass
-    if not mass:
-        return np.zeros(len(mixtures)), mass
-    return mass * np.array([mixture.score(valid.x, valid.weights) for mixture in mixtures]), mass
+    valid = read_valid(reader, outliers)
+    totals = np.zeros(len(mixtures))
+    for x, weights in valid.blocks:
+        mass = len(x) if weights is None else float(weights.sum())
+        if mass:
+            totals += mass * np.array([mixture.score(x, weights) for mixture in mixtures])
+    return totals, valid.rows if valid.mass is None else valid.mass
 
 
 def _start(
@@ -247,17 +248,16 @@ def _start(
     return common, "common"
 
 
-def _check_rows(x: Rows, settings: LocalSettings) -> None:
+def _check_rows(valid: Valid, settings: LocalSettings) -> None:
     """Raise when rows are too few, or a feature does not vary."""
     needed = settings.family.min_rows(settings.n_components, len(settings.features))
-    if len(x) < needed:
+    if valid.rows < needed:
         raise DegenerateRows(
-            f"{len(x)} valid rows; {settings.n_components} components of "
+            f"{valid.rows} valid rows; {settings.n_components} components of "
             f"{len(settings.features)} features need at least {needed}"
         )
-    constant = constant_columns(x)
-    if len(constant):
-        names = ", ".join(repr(settings.features[i]) for i in constant)
+    if len(valid.constant):
+        names = ", ".join(repr(settings.features[i]) for i in valid.constant)
         raise DegenerateRows(f"constant in every row: feature {names}")
 
 

@@ -64,7 +64,10 @@ def fit(
         When an attack on rows has no rows to put in their place.
     TooFewMessages
         When half or more of the non-empty partitions gave nothing usable.
+    TooLittleMemory
+        When a worker has less memory than the plan needs.
     """
+    source.plan.check_memory()
     check_sizes(source, settings)
     check_replacement(source, settings, replacement)
     context = Context(source, settings, tasks, emit, ledger, replacement)

@@ -28,7 +28,7 @@ from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.context import Context, by_attack
 from dfmr_dask.run.partition import LocalSettings
 from dfmr_dask.run.tasks import Failure, described
-from dfmr_dask.run.valid import Reader, load, valid_rows
+from dfmr_dask.run.valid import Reader, read_valid
 
 Answers = Sequence["Step | None"]
 
@@ -96,8 +96,8 @@ def step(
         that the passes go on.
     """
     try:
-        valid = valid_rows(*load(reader), settings.outliers)
-        rows = float(len(valid.x)) if valid.mass is None else valid.mass
+        valid = read_valid(reader, settings.outliers)
+        rows = float(valid.rows) if valid.mass is None else valid.mass
         made, score = stepped(
             valid.x,
             here,

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfmr_dask.data.readers import WeightedRows
+from dfmr_dask.data.cost import MOST_TESTED, TESTED_BYTES
+from dfmr_dask.data.readers import BoxReader, WeightedRows
+from dfmr_dask.data.streaming import Block, Stream, regrouped
 from dfmr_dask.errors import DegenerateRows
 from dfmr_dask.families.base import Rows
-from dfmr_dask.local.outliers import near
+from dfmr_dask.kernels import even_rows
+from dfmr_dask.local.em import RowBlocks
+from dfmr_dask.local.outliers import Bounds, bounds, within
 
 TILE = 1 << 16  # rows
-Reader = Callable[[], Rows | WeightedRows] | Rows | WeightedRows
+Floats = NDArray[np.float64]
+Reader = Callable[[], Rows | WeightedRows] | Stream | Rows | WeightedRows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,56 +30,83 @@ class Valid:
 
     Attributes
     ----------
-    x : array of shape (n, d), finite
+    x : array of shape (n, d), finite; or a sequence of blocks
+        Blocks, pairs of rows and weights, are read from the store whenever they are gone through.
     weights : array of shape (n,), or None
-        Positive; None where each row counts once.
+        Positive; None where each row counts once, and where blocks bring their own.
+    rows : int
+        How many they are.
     dropped : int
         Rows left out: NaN, infinity, outliers. Rows of weight 0 are not among them.
+    mass : float or None
+        The sum of the weights; None where each row counts once.
+    constant : array of int
+        Numbers of the columns that hold one value in all rows.
+    read : int
+        All rows that were read.
     """
 
-    x: Rows
-    weights: NDArray[np.float64] | None
+    x: Rows | RowBlocks
+    weights: Floats | None
+    rows: int
     dropped: int
+    mass: float | None
+    constant: NDArray[np.intp]
+    read: int
 
     @property
-    def mass(self) -> float | None:
-        """The sum of the weights."""
-        return None if self.weights is None else float(self.weights.sum())
+    def blocks(self) -> RowBlocks:
+        """The rows and their weights in blocks, be they held or not."""
+        if not isinstance(self.x, np.ndarray):
+            return self.x
+        return [(self.x[tile], _part(self.weights, tile)) for tile in tiles(len(self.x))]
+
+    @property
+    def table(self) -> Rows:
+        """The rows (n, d) of a partition that is held."""
+        assert isinstance(self.x, np.ndarray)
+        return self.x
 
 
-def load(reader: Reader) -> tuple[Rows, NDArray[np.float64] | None]:
-    """Read rows and weights of a partition; blocks of Dask collections are here already."""
-    came = reader() if callable(reader) else reader
-    return came if isinstance(came, WeightedRows) else (came, None)
-
-
-def valid_rows(
-    x: Rows, weights: NDArray[np.float64] | None = None, outliers: float | None = None
-) -> Valid:
-    """Return the rows that count.
+def read_valid(reader: Reader, outliers: float | None = None) -> Valid:
+    """Read the rows of a partition and return those that count.
 
     Parameters
     ----------
-    x : array of shape (n, d)
-    weights : array of shape (n,), optional
-        Rows of weight 0 are as if they were not there; a weight of NaN is a bad row.
+    reader : callable, Stream, or rows
+        Rows of a store are taken block by block, so that none of them lies in memory twice; those
+        of a Stream that must not be held stay in the store. Blocks of Dask are here already.
     outliers : float, optional
-        Rows further than so many robust spreads from the median are left out as well.
+        Rows further than so many robust spreads from the median are left out as well. Where there
+        are more than a million rows or 16 MiB, every k-th one tells median and spread.
 
     Raises
     ------
     DegenerateRows
         When a weight is negative, or all together are more than a float holds.
     """
-    if weights is not None:
-        _check_weights(weights)
-        there = weights != 0.0
-        x, weights = (x, weights) if there.all() else (x[there], weights[there])
-    came = len(x)
-    x, weights = _only(_finite(x, weights), x, weights)
-    if outliers is not None:
-        x, weights = _only(near(x, outliers, weights), x, weights)
-    return Valid(x, weights, came - len(x))
+    if isinstance(reader, BoxReader):
+        reader = Stream(reader, held=True)
+    if isinstance(reader, Stream):
+        return _held(reader, outliers) if reader.held else _streamed(reader, outliers)
+    came = reader() if callable(reader) else reader
+    x, weights = came if isinstance(came, WeightedRows) else (came, None)
+    return valid_rows(x, weights, outliers)
+
+
+def valid_rows(x: Rows, weights: Floats | None = None, outliers: float | None = None) -> Valid:
+    """Return the rows that count, of rows (n, d) and weights (n,) in memory; see `read_valid`."""
+    tally = _Tally(len(x), _stride(len(x), x.dtype.itemsize * x.shape[1], outliers))
+    good = np.ones(len(x), dtype=np.bool_)
+    for tile in tiles(len(x)):
+        good[tile] = tally.add(x[tile], None if weights is None else weights[tile])
+    limits = tally.limits(outliers)
+    if limits is not None:
+        for tile in tiles(len(x)):
+            good[tile] &= within(x[tile], limits)
+    if not good.all():
+        x, weights = x[good], None if weights is None else weights[good]
+    return _of_arrays(x, weights, tally)
 
 
 def constant_columns(x: Rows) -> NDArray[np.intp]:
@@ -90,31 +124,169 @@ def tiles(n: int) -> Iterator[slice]:
     return (slice(i, i + TILE) for i in range(0, n, TILE))
 
 
-def _finite(x: Rows, weights: NDArray[np.float64] | None) -> NDArray[np.bool_]:
-    good: NDArray[np.bool_] = np.ones(len(x), dtype=np.bool_)
-    if np.issubdtype(x.dtype, np.floating):
-        for tile in tiles(len(x)):
-            good[tile] = np.isfinite(x[tile]).all(axis=1)
-    return good if weights is None else good & np.isfinite(weights)
+@dataclass(slots=True, eq=False)
+class _Tally:
+    """What is seen of rows on their way, whatever the blocks that they come in."""
+
+    rows: int  # that will come
+    step: int  # every so many-th row tells what an outlier is; 0 when nobody asks
+    seen: int = 0
+    came: int = 0  # those of weight 0 left out, as if they were not there
+    negative: int = 0
+    lowest: float = 0.0
+    total: float = 0.0
+    tested: list[Block] = field(default_factory=list)
+
+    def add(self, x: Rows, weights: Floats | None) -> NDArray[np.bool_]:
+        """Count a block, and tell which of its rows are there and finite."""
+        good = np.ones(len(x), dtype=np.bool_)
+        if np.issubdtype(x.dtype, np.floating):
+            for tile in tiles(len(x)):
+                good[tile] = np.isfinite(x[tile]).all(axis=1)
+        self.came += len(x) if weights is None else int(np.count_nonzero(weights))
+        if weights is not None:
+            good &= np.isfinite(weights) & (weights != 0.0)
+            self._weigh(weights)
+        if self.step:
+            every = slice(-self.seen % self.step, None, self.step)
+            self.tested.append(_only(good[every], x[every], _part(weights, every)))
+        self.seen += len(x)
+        return good
+
+    def _weigh(self, weights: Floats) -> None:
+        below = weights < 0.0
+        if below.any():
+            self.negative += int(np.count_nonzero(below))
+            self.lowest = min(self.lowest, float(weights[below].min()))
+        with np.errstate(over="ignore"):
+            self.total += float(weights.sum(where=np.isfinite(weights)))
+
+    def limits(self, outliers: float | None) -> Bounds | None:
+        """Return the bounds of what is no outlier; raise when weights are no counts of rows."""
+        if self.negative:
+            raise DegenerateRows(
+                f"negative weights in {self.negative} of {self.rows} rows, the lowest is "
+                f"{self.lowest:.6g}; wanted 0 or more"
+            )
+        if not np.isfinite(self.total):
+            raise DegenerateRows("the sum of the weights is infinite; scale them down")
+        if outliers is None or not self.tested:
+            return None
+        weights = [weights for _, weights in self.tested if weights is not None]
+        x = np.concatenate([x for x, _ in self.tested])
+        return bounds(x, outliers, np.concatenate(weights) if weights else None)
+
+    def filtered(self, blocks: Iterable[Block], limits: Bounds | None = None) -> Iterator[Block]:
+        """Yield what is valid of blocks, and count them."""
+        for x, weights in blocks:
+            good = self.add(x, weights)
+            if limits is not None:
+                good &= within(x, limits)
+            yield _only(good, x, weights)
 
 
-def _only(
-    good: NDArray[np.bool_], x: Rows, weights: NDArray[np.float64] | None
-) -> tuple[Rows, NDArray[np.float64] | None]:
+@dataclass(frozen=True, slots=True, eq=False)
+class ValidBlocks(Sequence[Block]):
+    """The valid rows of a partition that is not held, read anew whenever they are gone through.
+
+    Blocks hold whole tiles of the kernel, so that sums over them are those over all rows at once.
+    Looking up one of them reads those before it, too.
+    """
+
+    stream: Stream
+    limits: Bounds | None
+    n_blocks: int
+
+    def __iter__(self) -> Iterator[Block]:
+        """Read and filter block after block."""
+        return _steady(self.stream, _Tally(self.stream.rows, 0), self.limits)
+
+    def __len__(self) -> int:
+        """Return the number of blocks."""
+        return self.n_blocks
+
+    def __getitem__(self, index: Any) -> Any:
+        """Read one block."""
+        place = range(self.n_blocks)[index]
+        return next(islice(self, place, None))
+
+
+def _steady(stream: Stream, tally: _Tally, limits: Bounds | None) -> Iterator[Block]:
+    rows = even_rows(stream.n_features, stream.dtype)
+    return regrouped(tally.filtered(stream, limits), rows)
+
+
+def _streamed(stream: Stream, outliers: float | None) -> Valid:
+    """Go through the rows once, or twice for outliers, and keep nothing but what was counted."""
+    row_bytes = stream.dtype.itemsize * stream.n_features
+    tally = _Tally(stream.rows, _stride(stream.rows, row_bytes, outliers))
+    rows, mass, count, same = _counted(_steady(stream, tally, None), stream.n_features)
+    limits = tally.limits(outliers)
+    if limits is not None:
+        again = _steady(stream, _Tally(stream.rows, 0), limits)
+        rows, mass, count, same = _counted(again, stream.n_features)
+    blocks = ValidBlocks(stream, limits, count)
+    total = mass if stream.weighted else None
+    return Valid(blocks, None, rows, tally.came - rows, total, np.flatnonzero(same), stream.rows)
+
+
+def _counted(blocks: Iterable[Block], d: int) -> tuple[int, float, int, NDArray[np.bool_]]:
+    """Return rows, their weight, blocks, and which columns hold one value."""
+    rows, mass, count, first = 0, 0.0, 0, None
+    same = np.ones(d, dtype=np.bool_)
+    for x, weights in blocks:
+        first = x[0].copy() if first is None else first
+        if same.any():
+            same &= (x == first).all(axis=0)
+        rows, count = rows + len(x), count + 1
+        mass += 0.0 if weights is None else float(weights.sum())
+    return rows, mass, count, same
+
+
+def _held(stream: Stream, outliers: float | None) -> Valid:
+    """Put the valid rows below each other, in one array that is made once."""
+    row_bytes = stream.dtype.itemsize * stream.n_features
+    tally = _Tally(stream.rows, _stride(stream.rows, row_bytes, outliers))
+    x = np.empty((stream.rows, stream.n_features), stream.dtype)
+    weights = np.empty(stream.rows) if stream.weighted else None
+    n = 0
+    for rows, counts in tally.filtered(stream):
+        x[n : n + len(rows)] = rows
+        if weights is not None:
+            weights[n : n + len(rows)] = counts
+        n += len(rows)
+    limits = tally.limits(outliers)
+    if limits is not None:
+        kept = 0
+        for tile in tiles(n):  # moved up within our own array: a copy would take as much again
+            part = slice(tile.start, min(tile.stop, n))
+            near = within(x[part], limits)
+            stop = kept + int(np.count_nonzero(near))
+            x[kept:stop] = x[part][near]
+            if weights is not None:
+                weights[kept:stop] = weights[part][near]
+            kept = stop
+        n = kept
+    return _of_arrays(x[:n], None if weights is None else weights[:n], tally)
+
+
+def _of_arrays(x: Rows, weights: Floats | None, tally: _Tally) -> Valid:
+    mass = None if weights is None else float(weights.sum())
+    constant = constant_columns(x) if len(x) else np.arange(x.shape[1])
+    return Valid(x, weights, len(x), tally.came - len(x), mass, constant, tally.rows)
+
+
+def _stride(rows: int, row_bytes: int, outliers: float | None) -> int:
+    """Return k such that every k-th row tells what an outlier is; 0 where nobody asks."""
+    most = max(1, min(MOST_TESTED, TESTED_BYTES // row_bytes))
+    return 0 if outliers is None else max(1, -(-rows // most))
+
+
+def _part(weights: Floats | None, part: slice) -> Floats | None:
+    return None if weights is None else weights[part]
+
+
+def _only(good: NDArray[np.bool_], x: Rows, weights: Floats | None) -> Block:
     if good.all():
         return x, weights
     return x[good], None if weights is None else weights[good]
-
-
-def _check_weights(weights: NDArray[np.float64]) -> None:
-    """Raise when weights are no counts of rows."""
-    negative = int(np.count_nonzero(weights < 0.0))
-    if negative:
-        raise DegenerateRows(
-            f"negative weights in {negative} of {len(weights)} rows, the lowest is "
-            f"{np.nanmin(weights):.6g}; wanted 0 or more"
-        )
-    with np.errstate(over="ignore"):
-        total = weights[np.isfinite(weights)].sum()
-    if not np.isfinite(total):
-        raise DegenerateRows("the sum of the weights is infinite; scale them down")

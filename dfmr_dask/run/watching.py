@@ -246,5 +246,6 @@ def killed(times: int) -> str:
     """Say for people what it means that workers die with a task."""
     return (
         f"{times} workers died with it, one after the other, while it ran alone: mostly there was "
-        "not enough memory. Make partitions smaller, or give workers more (cluster.memory_limit)"
+        "not enough memory. Make partitions smaller, or give workers more "
+        "(cluster.memory_per_worker)"
     )

@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dask.utils import format_bytes, parse_bytes
-
+from dfmr_dask.data.cost import byte_text
 from dfmr_dask.data.source import Source
 
 
-def plan_summary(source: Source, memory_limit: int | str | None = None) -> dict[str, Any]:
+def plan_summary(source: Source) -> dict[str, Any]:
     """Return the plan of a source as plain values.
 
     Parameters
     ----------
     source : Source
-    memory_limit : int or str, optional
-        What a worker may use, as Dask writes it.
 
     Returns
     -------
     dict
         ``partitions``, ``rows``, ``bytes``, ``decoded_bytes`` (whole chunks are decoded),
-        ``memory`` (bytes a worker needs for its largest partition), and more.
+        ``decoded_per_byte``, ``memory`` (bytes a worker needs at most), ``memory_per_worker``
+        (what it has), ``fits``, ``streamed`` (partitions that are read in each pass), and more.
     """
     plan = source.plan
     return {
@@ -36,8 +34,11 @@ def plan_summary(source: Source, memory_limit: int | str | None = None) -> dict[
         "rows": plan.rows,
         "bytes": plan.bytes,
         "decoded_bytes": plan.decoded_bytes,
+        "decoded_per_byte": plan.decoded_per_byte,
+        "streamed": list(plan.streamed),
         "memory": plan.memory,
-        "memory_limit": None if memory_limit is None else parse_bytes(memory_limit),
+        "memory_per_worker": plan.memory_per_worker,
+        "fits": plan.fits,
         "first": source.box_text(0),
         "notes": list(plan.notes),
         "text": str(plan),
@@ -55,8 +56,8 @@ def plan_text(summary: Mapping[str, Any]) -> str:
         summary["text"],
         f"first       {summary['first']}",
     ]
-    if summary["memory_limit"] is not None and summary["memory"] is not None:
-        limit, needed = summary["memory_limit"], summary["memory"]
-        enough = "enough" if needed <= limit else "TOO LITTLE: make partitions smaller"
-        lines.append(f"limit       {format_bytes(limit)} a worker: {enough}")
+    if summary["memory_per_worker"] is not None and summary["memory"] is not None:
+        told = "enough" if summary["fits"] else "TOO LITTLE: give them more, or read less at once"
+        has = byte_text(summary["memory_per_worker"])
+        lines.append(f"workers     {has} each (cluster.memory_per_worker): {told}")
     return "\n".join(line for line in lines if line)

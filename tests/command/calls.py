@@ -22,7 +22,7 @@ SMALL = {
         "simulate.separation=8",
         "source.rows_per_partition=1000",
         "mixture.n_components=5",
-        "cluster.memory_limit=2GiB",
+        "cluster.memory_per_worker=2GiB",
     ),
     "paper-simulation": (
         "simulate.rows=24000",

@@ -95,7 +95,7 @@ def test_defaults_are_those_of_the_method() -> None:
             ["cluster.scheduler_file: came 'b'; wanted nothing beside an address"],
         ),
         ("cluster={tls: {ca: a, cert: b, key: c}}", ["cluster.address", "beside tls"]),
-        ("cluster.memory_limit=plenty", ["cluster.memory_limit", "'plenty'", "512MiB"]),
+        ("cluster.memory_per_worker=plenty", ["cluster.memory_per_worker", "'plenty'", "512MiB"]),
         ("source.features=3.5", ["source.features: came 3.5", "a text or a whole number"]),
         ("source.sample_weight=3", ["source.sample_weight", "came 3"]),
         ("mixture.outliers=0", ["mixture.outliers", "came 0", "greater than 0"]),

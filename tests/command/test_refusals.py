@@ -41,7 +41,7 @@ def everything(folder: Path) -> dict[str, bytes]:
         (["source.path=nowhere.zarr", "simulate=null"], 1, "there is no"),
         (["mixture.n_components=900"], 1, "900 components"),
         (["picture=true", "labels.write=true"], 2, "picture: came True"),
-        (["cluster.memory_limit=1MiB"], 2, "cluster.memory_limit: came '1MiB'"),
+        (["cluster.memory_per_worker=1MiB"], 2, "cluster.memory_per_worker: came 1.0 MiB"),
         (["aggregate.compare=[oracle]", "corruption=null"], 2, "aggregate.compare: came ('oracle'"),
         (
             ["corruption={attack: mean, fraction: .2, component: 9}"],

@@ -135,7 +135,7 @@ def test_dask_arrays_bring_their_own_blocks():
     reader = source.rows(1)
     assert dask.is_dask_collection(reader)
     np.testing.assert_array_equal(reader.compute(), values[30:80])
-    for plan in ({"rows_per_partition": 60}, {"n_partitions": 4}):
+    for plan in ({"rows_per_partition": 60}, {"n_partitions": 3}):
         np.testing.assert_array_equal(ordered(all_rows(open_source(array, **plan))), values)
     assert source.as_dataarray().chunks == ((30, 50, 20), (3,))
     assert source.description == open_source(array, features=["a", "b", "c"]).description

@@ -94,7 +94,7 @@ def test_who_kills_its_workers_fails_and_its_neighbors_do_not(
     result = fit(faulty(source, {5: fault}), settings(), OnCluster(workers))
     assert list(result.verdict.failed) == [5]
     assert "2 workers died with it" in result.verdict.failed[5]
-    assert "cluster.memory_limit" in result.verdict.failed[5]
+    assert "cluster.memory_per_worker" in result.verdict.failed[5]
     assert same(result, fit(faulty(source, {5: breaks}), settings(), InProcess()))
 
 

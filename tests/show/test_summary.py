@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -219,9 +220,16 @@ def test_every_covariance_type_has_standard_deviations(name: str) -> None:
 
 
 def test_a_plan_is_shown_with_its_limit(tmp_path: Path) -> None:
-    source = open_source(np.zeros((1000, 2)), features=["temp", "salt"], n_partitions=10)
-    found = plan_summary(source, "1MiB")
-    assert (found["partitions"], found["rows"], found["memory_limit"]) == (10, 1000, 1 << 20)
+    def of(memory: str | None) -> dict[str, Any]:
+        names = ["temp", "salt"]
+        rows = np.zeros((1000, 2))
+        return plan_summary(
+            open_source(rows, features=names, n_partitions=10, memory_per_worker=memory)
+        )
+
+    found = of("1MiB")
+    assert (found["partitions"], found["rows"], found["memory_per_worker"]) == (10, 1000, 1 << 20)
+    assert (found["fits"], found["streamed"], found["decoded_per_byte"]) == (False, [], 1.0)
     assert "TOO LITTLE" in plan_text(found)
-    assert "enough" in plan_text(plan_summary(source, "2GiB"))
-    assert "temp, salt" in plan_text(plan_summary(source))
+    assert "enough" in plan_text(of("2GiB"))
+    assert "temp, salt" in plan_text(of(None))
