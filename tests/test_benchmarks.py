@@ -43,8 +43,11 @@ def test_local_fits_are_timed_beside_those_of_scikit_learn(tmp_path: Path) -> No
 def test_passes_are_counted(tmp_path: Path) -> None:
     found = printed("passes.py", tmp_path, "--rows", "1500", "--seeds", "0", "--cases", "2")
     assert len(found) == 2
-    assert {"n_components", "n_features", "overlap", "passes", "ended lower"} == set(found[0])
-    assert set(found[0]["ended lower"].values()) <= {0, 1}
+    methods = {"plain EM", "extrapolated", "extrapolated after growing subsamples"}
+    assert {"n_components", "n_features", "overlap"} | methods == set(found[0])
+    for case in found:
+        assert case["extrapolated"]["over all rows"] == case["extrapolated"]["in all"]
+        assert 0 <= min(case[method]["ended lower by"] for method in methods) < 1e-9
 
 
 def test_starts_are_compared(tmp_path: Path) -> None:
@@ -84,3 +87,22 @@ def test_the_scheduler_stays_small_with_a_hundred_thousand_partitions(tmp_path: 
     found = printed("many_partitions.py", tmp_path)
     assert found["partitions"] == 100_000
     assert found["growth MB"]["scheduler"] < 1000
+
+
+def test_a_store_is_fitted_beside_a_bare_read_and_em_by_hand(tmp_path: Path) -> None:
+    found = printed(
+        "out_of_core.py", tmp_path, "--rows", "60000", "--small", "30000", "--passes", "3",
+        "--partition-rows", "3000", "--chunk-rows", "1000", "--workers", "1",
+        "--folder", str(tmp_path),
+    )  # fmt: skip
+    small, large = found["sizes"]
+    assert (small["partitions"], large["partitions"]) == (10, 20)
+    assert large["bytes"] == 60_000 * 10 * 4
+    for size in found["sizes"]:
+        assert size["peak MB"] > 100  # that of several processes
+        assert sum(size["shares"].values()) == pytest.approx(1.0)
+        assert min(size["shares"].values()) > 0.0
+    clean, corrupted = found["by hand"], found["by hand, 30 % in a wrong unit"]
+    assert clean["by hand"]["score"] == pytest.approx(clean["ours"]["score"], abs=0.05)
+    assert corrupted["ours"]["dropped"] == 6
+    assert corrupted["by hand"]["error"] > 100 * corrupted["ours"]["error"]

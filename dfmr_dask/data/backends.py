@@ -14,7 +14,7 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from dfmr_dask.data.cost import Cost
-from dfmr_dask.data.grid import BLOCKS_READ, Box, Grid, random_units
+from dfmr_dask.data.grid import BLOCKS_READ, Box, Grid, random_units, rows_of
 from dfmr_dask.data.plan import Partition
 from dfmr_dask.data.readers import (
     READ_BYTES,
@@ -27,6 +27,8 @@ from dfmr_dask.data.readers import (
     frame_rows,
 )
 from dfmr_dask.errors import InvalidSource
+
+SMALL_BYTES = 4 << 20  # a partition of so many is read whole for its sample
 
 
 class Backend(Protocol):
@@ -68,11 +70,14 @@ class GridBackend:
     def sampler(  # noqa: D102
         self, partition: Partition, n: int, rng: np.random.Generator
     ) -> Reader:
-        if partition.rows * self.layout.row_bytes <= READ_BYTES:
+        if partition.rows * self.layout.row_bytes <= SMALL_BYTES:
             return self.reader(partition)
-        most = READ_BYTES // BLOCKS_READ // self.layout.row_bytes
-        chosen = random_units(partition.boxes, self.layout.units, n, rng, max(1, most))
-        return self.make(self.layout, chosen)
+        most = max(1, READ_BYTES // BLOCKS_READ // self.layout.row_bytes)
+        units = random_units(partition.boxes, self.layout.units, n, rng, most)
+        held = partition.rows * self.layout.row_bytes <= READ_BYTES
+        if held and 2 * sum(map(rows_of, units)) > partition.rows:
+            return self.reader(partition)
+        return self.make(self.layout, units)
 
     def where(self, partition: Partition) -> str:  # noqa: D102
         return ""

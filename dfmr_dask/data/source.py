@@ -139,7 +139,7 @@ class Source:
         """Return what reads at least ``n`` rows of a partition, or all if it has fewer.
 
         They come as whole blocks from random places, in the order of the source: draw from them.
-        Partitions of up to 32 MiB are read whole.
+        Partitions of up to 4 MiB are read whole, and those of which it would be more than half.
         """
         return self.backend.sampler(self.plan.partitions[partition], n, rng)
 

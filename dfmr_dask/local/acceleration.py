@@ -44,10 +44,13 @@ class History:
     def extended(self, point: tuple[Array, Params], image: tuple[Array, Params]) -> History:
         """Return a history with one more point and where EM sends it."""
         known = self.images and point[1] is self.last  # an EM step leads to the last image
-        vector = self.images[-1] if known else self._vector(*point)
-        points = (*self.points, vector)[-DEPTH:]
-        images = (*self.images, self._vector(*image))[-DEPTH:]
-        return replace(self, points=points, images=images, last=image[1])
+        vector = self.images[-1] if known else self.vector(*point)
+        return replace(self.joined(vector, self.vector(*image)), last=image[1])
+
+    def joined(self, point: Array, image: Array) -> History:
+        """Return a history with one more pair of vectors, the oldest left out of more than 8."""
+        points, images = (*self.points, point)[-DEPTH:], (*self.images, image)[-DEPTH:]
+        return replace(self, points=points, images=images, last=None)
 
     def restarted(self, weights: Array, params: Params) -> History:
         """Return an empty history after a step that led down, slower to try the next one."""
@@ -68,12 +71,14 @@ class History:
         moved: Any = np.abs(vector - self.points[-1])
         if not np.all(moved <= LONGEST):  # NaN is no step either
             return None
-        return self._mixture(vector)
+        return self.mixture(vector)
 
-    def _vector(self, weights: Array, params: Params) -> Array:
+    def vector(self, weights: Array, params: Params) -> Array:
+        """Return a mixture as a vector about the center, a row for each component."""
         return np.hstack([np.log(weights)[:, None], self.chart.vectors(params)])
 
-    def _mixture(self, vector: Array) -> tuple[Array, Params]:
+    def mixture(self, vector: Array) -> tuple[Array, Params]:
+        """Return the mixture that a vector stands for."""
         weights = np.exp(vector[:, 0] - vector[:, 0].max())
         return weights / weights.sum(), self.chart.params(vector[:, 1:])
 

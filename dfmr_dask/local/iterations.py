@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from dfmr_dask.errors import DfmrError
 from dfmr_dask.families.base import Rows
 from dfmr_dask.kernels import expected_sums
-from dfmr_dask.local.em import RowBlocks, checked_rows, maximize
+from dfmr_dask.local.climbing import RowBlocks, maximize
+from dfmr_dask.local.em import checked_rows
 from dfmr_dask.mixture import Mixture
 
 

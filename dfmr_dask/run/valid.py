@@ -16,7 +16,7 @@ from dfmr_dask.data.streaming import Block, Stream, regrouped
 from dfmr_dask.errors import DegenerateRows
 from dfmr_dask.families.base import Rows
 from dfmr_dask.kernels import even_rows
-from dfmr_dask.local.em import RowBlocks
+from dfmr_dask.local.climbing import RowBlocks
 from dfmr_dask.local.outliers import Bounds, bounds, within
 
 TILE = 1 << 16  # rows

@@ -453,6 +453,22 @@ def test_samples_of_large_partitions_are_few_whole_blocks(tmp_path):
     assert len(small.sample_rows(3, 1000, np.random.default_rng(0))()) == 50_000
 
 
+def test_samples_of_a_store_of_many_partitions_are_a_fraction_of_its_bytes(tmp_path):
+    rows = 2_000_000
+    array = zarr.create_array(
+        store=str(tmp_path / "t.zarr"), shape=(rows, 3), dtype="f8", chunks=(10_000, 3)
+    )
+    array[...] = np.repeat(np.arange(rows)[:, None], 3, axis=1)
+
+    def sampled(n_partitions: int) -> list[int]:
+        source = open_source(tmp_path / "t.zarr", plan="rows", n_partitions=n_partitions)
+        draws = np.random.default_rng(0)
+        return [len(source.sample_rows(i, 6000, draws)()) for i in range(n_partitions)]
+
+    assert sampled(5) == [40_000] * 5  # four chunks each, of 40
+    assert sampled(100) == [20_000] * 100  # 0.5 MB each: not worth a choice
+
+
 def test_descriptions_tell_plans_and_stores_apart_and_hide_secrets(tmp_path):
     path = stored(tmp_path / "t.zarr", table(), chunks=(10, 3))
     one = open_source(path, n_partitions=2, seed=0).description
