@@ -53,3 +53,15 @@ class ClusterFailed(DfmrError, RuntimeError):
 
 class UncertifiedWarning(UserWarning):
     """The majority assumption could not be checked, or the filter found a reason to doubt it."""
+
+
+class FolderBusy(DfmrError, RuntimeError):
+    """A folder that another process works in."""
+
+
+class LabelsUnfinished(DfmrError, RuntimeError):
+    """Labels that could not be written to their end; what there is of them is kept."""
+
+
+class LabelsDiffer(DfmrError, RuntimeError):
+    """Unfinished labels of another model or other data."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import dask.config
 
 from dfmr_dask.command.config import settings_of
-from dfmr_dask.command.outputs import write_labels, write_picture
+from dfmr_dask.command.outputs import write_picture
 from dfmr_dask.command.preparation import (
     Inputs,
     fit_settings,
@@ -25,6 +25,7 @@ from dfmr_dask.data.files import read_mixture
 from dfmr_dask.experiments.accuracy import error
 from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.events import Emit, Event, ignore
+from dfmr_dask.run.label_store import write_answers
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.pipeline import fit, timed
 from dfmr_dask.run.record import recording, write_model
@@ -74,7 +75,7 @@ def run(
             emit=emit,
             replacement=inputs.replacement,
         )
-        return _written(config, inputs, ledger, result, {**seconds, **result.seconds}, emit)
+        return _written(config, inputs, ledger, result, {**seconds, **result.seconds}, tasks, emit)
 
 
 @contextmanager
@@ -115,6 +116,7 @@ def _written(
     ledger: Ledger,
     result: Result,
     seconds: dict[str, float],
+    tasks: Tasks,
     emit: Emit,
 ) -> Summary:
     """Write model, table, labels and picture; last of all the summary."""
@@ -122,11 +124,10 @@ def _written(
     files = write_model(ledger, source, result, partition_table(source, result))
     shares: dict[str, float] = {}
     if config.labels.write:
-        emit(Event("label", 0, 1))
+        place = folder / "labels.zarr"
         with timed(seconds, "label"):
-            write_labels(folder / "labels.zarr", result.mixture, inputs.labeled)
-        files["labels"] = str(folder / "labels.zarr")
-        emit(Event("label", 1, 1))
+            write_answers(place, result.mixture, inputs.labeled, tasks, emit=emit)
+        files["labels"] = str(place)
     if config.picture:
         picture, name = folder / "segmentation.png", config.aggregate.aggregator
         with timed(seconds, "picture"):
