@@ -18,7 +18,8 @@ from dfmr_dask.data.source import Source
 from dfmr_dask.data.stores import appearing_whole
 from dfmr_dask.errors import InvalidConfiguration, InvalidSource, RunFolderExists
 from dfmr_dask.run.events import Emit, ignore
-from dfmr_dask.run.label_store import Written, check_path, write_answers
+from dfmr_dask.run.label_folder import check_path
+from dfmr_dask.run.label_store import Written, write_answers
 from dfmr_dask.run.labelling import QUESTIONS
 from dfmr_dask.run.ledger import SUMMARY, Ledger
 from dfmr_dask.run.results import Result, as_csv, verdict_table

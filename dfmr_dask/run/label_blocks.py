@@ -142,7 +142,7 @@ class Job:
     questions: tuple[Question, ...]
     folder: Path
 
-    def write(self, question: Question, box: Box, values: NDArray[Any] | float) -> None:
+    def write(self, question: Question, box: Box, values: NDArray[Any]) -> None:
         """Write the answers of a block, a whole chunk."""
         there = zarr.open_array(LastingStore(self.folder), path=question.name, mode="r+")
         # how an array is opened tells nothing of empty chunks, in old versions of Zarr

@@ -21,7 +21,7 @@ import numpy as np
 
 from dfmr_dask.data.files import plain, read_json, write_json
 from dfmr_dask.data.source import Source
-from dfmr_dask.errors import DfmrError, InvalidSource, LabelsDiffer
+from dfmr_dask.errors import DfmrError, InvalidSource, LabelsDiffer, LabelsUnfinished
 from dfmr_dask.mixture import Mixture, described
 from dfmr_dask.run.label_blocks import Blocks
 from dfmr_dask.run.labelling import Question
@@ -72,7 +72,13 @@ def working_in(working: Path) -> Iterator[None]:
     if working.exists() and not (working / LOCK).is_file() and any(working.iterdir()):
         raise InvalidSource(f"{working} holds something else; remove it, or choose another place")
     with locked(working):
-        yield
+        try:
+            yield
+        except OSError as error:
+            raise LabelsUnfinished(
+                f"labels could not be written to their end: {error}. What there is of them is kept "
+                f"in {working}: call again to go on, when the cause is gone"
+            ) from error
         shutil.rmtree(working, ignore_errors=True)  # what is left is no answer
 
 

@@ -209,7 +209,7 @@ def _answer_all(
             if isinstance(came, Failure) and again:
                 lost.append(place)
                 continue
-            if reason := _why_unread(came, job):
+            if reason := _why_unread(came):
                 unread[place] = reason[:LONGEST]
             done += 1
             emit(Event("label", done, len(blocks), len(unread)))
@@ -239,15 +239,12 @@ def _outcomes(
             yield from zip(todo[number], each, strict=True)
 
 
-def _why_unread(came: Answered | Failure, job: Job) -> str:
+def _why_unread(came: Answered | Failure) -> str:
     """Return why a block could not be read, if so; raise when answers cannot be written."""
     if isinstance(came, Failure):
         return came.reason
     if came.unwritten:
-        raise LabelsUnfinished(
-            f"labels cannot be written: {came.unwritten}. What there is of them is kept in "
-            f"{job.folder.parent}: make room, and call again to go on"
-        )
+        raise OSError(came.unwritten)
     return came.unread
 
 
@@ -267,12 +264,13 @@ def _check_read(written: Written, strict: bool, working: Path) -> None:
 def _finish(
     job: Job, blocks: Blocks, written: Written, unread: Mapping[Place, str], digest: str
 ) -> None:
-    """Write what is left to write, and give the group its name."""
-    for place in unread:
-        for question in job.questions:
-            job.write(question, blocks.box(place), question.bad)
-    if missing := sum(not job.is_done(place) for place in blocks):
-        raise LabelsUnfinished(f"{missing} blocks have gone from {job.folder}; call again")
+    """Give the group its name.
+
+    Blocks that could not be read have no files: their rows read as the fill value, and whoever
+    looks for missing chunks finds what is missing.
+    """
+    if any(not job.is_done(place) and place not in unread for place in blocks):
+        raise LabelsUnfinished(f"blocks have gone from {job.folder}; call again")
     for stray in job.folder.rglob(".*.tmp"):  # of writers that were killed
         stray.unlink()
     about = {
