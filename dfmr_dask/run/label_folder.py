@@ -74,6 +74,9 @@ def working_in(working: Path) -> Iterator[None]:
     with locked(working):
         try:
             yield
+        except KeyboardInterrupt as error:
+            error.add_note(f"What is written of the labels is in {working}: call again to go on.")
+            raise
         except OSError as error:
             raise LabelsUnfinished(
                 f"labels could not be written to their end: {error}. What there is of them is kept "

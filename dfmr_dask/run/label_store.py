@@ -23,6 +23,7 @@ import xarray as xr
 
 from dfmr_dask.data.features import Expected, positions
 from dfmr_dask.data.files import flush_folder
+from dfmr_dask.data.opening import without_secrets
 from dfmr_dask.data.readers import READ_BYTES
 from dfmr_dask.data.source import Source
 from dfmr_dask.data.stores import LastingStore, finish_group, write_template
@@ -210,7 +211,7 @@ def _answer_all(
                 lost.append(place)
                 continue
             if reason := _why_unread(came):
-                unread[place] = reason[:LONGEST]
+                unread[place] = without_secrets(reason)[:LONGEST]
             done += 1
             emit(Event("label", done, len(blocks), len(unread)))
         todo, share = lost, 1

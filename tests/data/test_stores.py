@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
-from dfmr_dask.data.stores import write_dataset
+from dfmr_dask.data.stores import LastingStore, write_dataset
 from dfmr_dask.errors import InvalidSource
 
 
@@ -43,3 +45,26 @@ def test_chunks_of_nothing_but_the_fill_value_are_written_and_flipped_bits_are_f
     chunks[2].write_bytes(bytes(damaged))
     with pytest.raises(ValueError, match=r"(?i)checksum"):
         xr.open_zarr(path, consolidated=False)["label"].load()
+
+
+def test_a_chunk_gets_its_name_after_it_was_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = zarr.create_array(LastingStore(tmp_path), shape=4, chunks=2, dtype="i2", fill_value=0)
+    array[:2] = 7
+    flushed: list[list[str]] = []
+
+    def full(descriptor: int) -> None:
+        flushed.append([path.name for path in (tmp_path / "c").iterdir()])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        array[2:] = 8
+    ((*names,),) = flushed
+    assert len(names) == 2  # what was there, and a temporary name
+    assert "1" not in names
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["0"]
+    monkeypatch.undo()
+    array[2:] = 8
+    assert array[:].tolist() == [7, 7, 8, 8]
