@@ -88,3 +88,11 @@ class ExchangeWaits(DfmrError, RuntimeError):
 
 class TooLittleMemory(DfmrError, ValueError):
     """A plan that takes more memory than a worker has."""
+
+
+class LabelsUnfinished(DfmrError, RuntimeError):
+    """Labels that could not be written to their end; what there is of them is kept."""
+
+
+class LabelsDiffer(DfmrError, RuntimeError):
+    """Unfinished labels of another model or other data."""

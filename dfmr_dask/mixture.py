@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -108,6 +108,10 @@ class Mixture:
     def labels(self, x: Rows) -> NDArray[np.intp]:
         """Most probable component of each row, shape (n,)."""
         return kernels.labels(self.family, self.weights, self.params, self._checked(x))
+
+    def answers(self, x: Rows, names: Collection[str]) -> dict[str, NDArray[Any]]:
+        """Several of log_density, responsibilities, labels at once, by name, from one E-step."""
+        return kernels.answers(self.family, self.weights, self.params, self._checked(x), names)
 
     def _checked(self, x: Rows) -> Rows:
         if x.ndim != 2 or x.shape[1] != self.n_features:

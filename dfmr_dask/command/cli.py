@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dfmr_dask.command.schema import RunConfig
 
 FAILED, MISUNDERSTOOD, INTERRUPTED = 1, 2, 130
+NAMED = 10  # blocks that could not be read
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 config_argument = click.argument("config", type=click.Path(path_type=Path))
@@ -225,6 +226,16 @@ def aggregate(
     metavar="KEY=VALUE",
     help="For the store, as in --storage-option anon=true; may be repeated. Runs keep none.",
 )
+@click.option(
+    "--what",
+    multiple=True,
+    type=click.Choice(["labels", "posterior", "log_density"]),
+    default=["labels"],
+    show_default=True,
+    help="What is written of each row; may be repeated, at the price of one pass.",
+)
+@click.option("--overwrite", is_flag=True, help="Begin anew, and replace labels in OUT.")
+@click.option("--strict", is_flag=True, help="Fail when a block of the store cannot be read.")
 def predict(
     run: Path,
     source: str,
@@ -232,16 +243,31 @@ def predict(
     group: str | None,
     features: tuple[str, ...],
     options: tuple[str, ...],
+    what: tuple[str, ...],
+    overwrite: bool,
+    strict: bool,
 ) -> None:
-    """Label the rows of SOURCE with the model of RUN, into the Zarr group OUT."""
+    """Label the rows of SOURCE with the model of RUN, into the Zarr group OUT.
+
+    OUT is a local path, and appears when all is written; called again, go on where it stopped.
+    Blocks that cannot be read get the label -1 (NaN), and are named.
+    """
     from dfmr_dask.command import finished  # noqa: PLC0415
     from dfmr_dask.command.config import pairs  # noqa: PLC0415
+    from dfmr_dask.show.progress import progress  # noqa: PLC0415
 
     chosen = features[0] if len(features) == 1 else features or None
     given = pairs(options, "--storage-option")
-    finished.predict(
-        run, source, out, group=group, features=chosen, storage_options=given, say=_aside
-    )
+    with progress() as emit:
+        written = finished.predict(
+            run, source, out, group=group, features=chosen, storage_options=given, what=what,
+            overwrite=overwrite, strict=strict, emit=emit, say=_aside,
+        )  # fmt: skip
+    if written.unread:
+        named = [f"  {where}: {why}" for where, why in list(written.unread.items())[:NAMED]]
+        count = f"{len(written.unread)} of {written.blocks} blocks could not be read"
+        more = ", the first are:" if len(written.unread) > NAMED else ":"
+        _aside(_safe("\n".join([count + more, *named])))
     click.echo(str(out))
 
 

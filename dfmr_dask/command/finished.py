@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,17 @@ from typing import Any
 from dfmr_dask.aggregate.aggregators import Aggregation, aggregate
 from dfmr_dask.command.config import configuration
 from dfmr_dask.command.jobs import Say, silent, tasks_for
-from dfmr_dask.command.outputs import write_labels
 from dfmr_dask.command.preparation import fit_settings, opened
 from dfmr_dask.command.schema import RunConfig, SourceSection
 from dfmr_dask.data.files import read_facts, write_bytes, write_json, write_mixture
 from dfmr_dask.data.source import Source
 from dfmr_dask.data.stores import appearing_whole
 from dfmr_dask.errors import InvalidConfiguration, InvalidSource, RunFolderExists
+from dfmr_dask.run.events import Emit, ignore
+from dfmr_dask.run.label_folder import check_path
+from dfmr_dask.run.label_store import Written, write_answers
+from dfmr_dask.run.labelling import QUESTIONS
 from dfmr_dask.run.ledger import SUMMARY, Ledger
-from dfmr_dask.run.places import check_place
 from dfmr_dask.run.results import Result, as_csv, verdict_table
 from dfmr_dask.show.summary import Summary, summarize
 
@@ -85,9 +87,15 @@ def predict(
     group: str | None = None,
     features: str | tuple[str, ...] | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    what: Sequence[str] = ("labels",),
+    overwrite: bool = False,
+    strict: bool = False,
+    emit: Emit = ignore,
     say: Say = silent,
-) -> Source:
+) -> Written:
     """Label every row of a store with the model of a finished run, into a Zarr group.
+
+    Called again after it was cut short, it goes on where it stopped.
 
     Parameters
     ----------
@@ -96,28 +104,42 @@ def predict(
     data : str
         Path or URL of the store; its features must be those of the run.
     out : Path
-        A new Zarr group, with the variable ``label``.
+        A new Zarr group, with the variables ``label``, ``posterior``, ``log_density``.
     group : str, optional
         Group in the store.
     features : str or tuple of str, optional
         By default what the configuration of the run said.
     storage_options : mapping, optional
         Of the store; those of the run were not written down.
+    what : sequence of {"labels", "posterior", "log_density"}
+        What is written, from one pass over the rows.
+    overwrite : bool
+        Begin anew, and replace labels that are there.
+    strict : bool
+        Raise when a block of the store cannot be read; else its rows get no labels, and it is
+        named in what is returned, and in the attributes of the group.
+    emit, say : callable
+        Told how far it is, and where the dashboard is.
 
     Raises
     ------
     RunUnfinished
         When the folder holds no finished run.
     InvalidSource
-        When the store cannot be opened, has other features, or ``out`` is there already.
+        When the store cannot be opened or read, has other features, or ``out`` is there already.
     InvalidConfiguration
         When group or features do not fit the store.
+    LabelsDiffer, LabelsUnfinished, FolderBusy
+        See :func:`~dfmr_dask.run.label_store.write_answers`.
     OSError
         When nothing can be written at ``out``.
     """
-    if out.exists():  # said before a cluster is started
-        raise InvalidSource(f"{out} is there already; remove it, or choose another path")
-    check_place(out)
+    if out.exists() and not overwrite:  # said before a cluster is started
+        raise InvalidSource(
+            f"{out} is there already; remove it, choose another path, or replace it with "
+            "--overwrite"
+        )
+    check_path(out)
     ledger = Ledger.open(folder)
     wanted = tuple(ledger.summary()["features"])
     config = configuration(ledger.description()["settings"])
@@ -130,9 +152,12 @@ def predict(
             f"{source.location} has features {source.features}; the model has {wanted}. Name the "
             "same ones, in the same order, with --features"
         )
-    with tasks_for(config.cluster, source.in_memory, say):
-        write_labels(out, ledger.model(), source)
-    return source
+    questions = [question for name, question in QUESTIONS.items() if name in what]
+    with tasks_for(config.cluster, source.in_memory, say) as tasks:
+        return write_answers(
+            out, ledger.model(), source, tasks, questions,
+            emit=emit, overwrite=overwrite, strict=strict,
+        )  # fmt: skip
 
 
 def _changed(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 import dask.config
 
 from dfmr_dask.command.config import settings_of
-from dfmr_dask.command.outputs import write_labels, write_picture
+from dfmr_dask.command.outputs import write_picture
 from dfmr_dask.command.preparation import (
     Inputs,
     fit_settings,
@@ -23,9 +22,13 @@ from dfmr_dask.command.preparation import (
 )
 from dfmr_dask.command.schema import ClusterSection, RunConfig
 from dfmr_dask.data.files import read_mixture
+from dfmr_dask.data.source import Source
+from dfmr_dask.errors import InvalidSource, LabelsDiffer
 from dfmr_dask.experiments.accuracy import error
+from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.cluster import PATIENT, open_tasks
 from dfmr_dask.run.events import Emit, Event, ignore
+from dfmr_dask.run.label_store import write_answers
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.pipeline import fit, timed
 from dfmr_dask.run.record import recording, write_model
@@ -85,7 +88,9 @@ def run(
                 emit=emit,
                 replacement=inputs.replacement,
             )
-            return _written(config, inputs, ledger, result, {**seconds, **result.seconds}, emit)
+            return _written(
+                config, inputs, ledger, result, {**seconds, **result.seconds}, tasks, emit
+            )
 
 
 @contextmanager
@@ -134,6 +139,7 @@ def _written(
     ledger: Ledger,
     result: Result,
     seconds: dict[str, float],
+    tasks: Tasks,
     emit: Emit,
 ) -> Summary:
     """Write model, table, labels and picture; last of all the summary."""
@@ -141,13 +147,10 @@ def _written(
     files = write_model(ledger, source, result, partition_table(source, result))
     shares: dict[str, float] = {}
     if config.labels.write:
-        emit(Event("label", 0, 1))
+        place = folder / "labels.zarr"
         with timed(seconds, "label"):
-            if (folder / "labels.zarr").exists():  # of this run, before it went on
-                shutil.rmtree(folder / "labels.zarr")
-            write_labels(folder / "labels.zarr", result.mixture, inputs.labeled)
-        files["labels"] = str(folder / "labels.zarr")
-        emit(Event("label", 1, 1))
+            _write_labels(place, result.mixture, inputs.labeled, tasks, emit)
+        files["labels"] = str(place)
     if config.picture:
         picture, name = folder / "segmentation.png", config.aggregate.aggregator
         with timed(seconds, "picture"):
@@ -164,6 +167,14 @@ def _written(
     )
     ledger.finish(summary)
     return summary
+
+
+def _write_labels(place: Path, mixture: Mixture, source: Source, tasks: Tasks, emit: Emit) -> None:
+    """Write labels, or go on with them; those of a model that the run had before are replaced."""
+    try:
+        write_answers(place, mixture, source, tasks, emit=emit)
+    except (LabelsDiffer, InvalidSource):
+        write_answers(place, mixture, source, tasks, emit=emit, overwrite=True)
 
 
 def _errors(config: RunConfig, result: Result) -> dict[str, float]:

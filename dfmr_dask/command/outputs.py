@@ -1,4 +1,4 @@
-"""What a run leaves behind beside its model: labels and a picture."""
+"""What a run leaves behind beside its model and its labels: a picture."""
 
 from __future__ import annotations
 
@@ -6,29 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
 from dfmr_dask.data.source import Source
-from dfmr_dask.data.stores import write_dataset
 from dfmr_dask.mixture import Mixture
-from dfmr_dask.run.labelling import NO_LABEL, labels
+from dfmr_dask.run.labelling import labels
 from dfmr_dask.show.picture import Segmentation, disagreement, segmentation_picture, thinned
-
-
-def write_labels(path: Path, mixture: Mixture, source: Source) -> None:
-    """Label every row where it lies, chunk by chunk, as the variable ``label`` of a Zarr group.
-
-    The group appears when it is whole; every chunk has a checksum.
-
-    Raises
-    ------
-    InvalidSource
-        When ``path`` is there already.
-    """
-    found: xr.DataArray = labels(mixture, source)
-    even = found.chunk({dim: max(sizes) for dim, sizes in found.chunksizes.items()})
-    dataset = even.drop_vars("feature", errors="ignore").to_dataset(name="label")
-    write_dataset(path, dataset, fill_values={"label": NO_LABEL})
 
 
 def write_picture(

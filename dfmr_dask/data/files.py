@@ -188,10 +188,10 @@ def write_bytes(path: FilePath, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    flush_folder(target.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Make a rename survive a power cut, on systems where folders can be flushed."""
     if not hasattr(os, "O_DIRECTORY"):
         return

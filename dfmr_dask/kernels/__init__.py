@@ -6,6 +6,7 @@ Two implementations of one contract: ``reference.py`` in NumPy for every family,
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from dfmr_dask.kernels.reference import Blocks, pooled
 
 __all__ = [
     "Blocks",
+    "answers",
     "even_rows",
     "expected_sums",
     "labels",
@@ -111,6 +113,18 @@ def labels(family: Family, weights: Weights, params: Params, x: Rows) -> NDArray
     out = np.empty(len(x), dtype=np.intp)
     _answer(family, weights, params, x, (NOTHING, NOTHING[:, None], out))
     return out
+
+
+def answers(
+    family: Family, weights: Weights, params: Params, x: Rows, names: Collection[str]
+) -> dict[str, NDArray[Any]]:
+    """Return several answers about rows by name, from one E-step: each as its own function does."""
+    density = np.empty(len(x) if "log_density" in names else 0)
+    shares = np.empty((len(x) if "responsibilities" in names else 0, len(weights)))
+    best = np.empty(len(x) if "labels" in names else 0, dtype=np.intp)
+    _answer(family, weights, params, x, (density, shares, best))
+    found = {"log_density": density, "responsibilities": shares, "labels": best}
+    return {name: found[name] for name in names}
 
 
 def _answer(

@@ -8,7 +8,7 @@ label -1 and a posterior and log density of NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,6 @@ from dfmr_dask.data.features import Expected
 from dfmr_dask.data.source import Source
 from dfmr_dask.data.views import lazy_rows
 from dfmr_dask.errors import InvalidSource
-from dfmr_dask.families.base import Rows
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.fields import coordinates_along, describing_attributes
 
@@ -37,20 +36,20 @@ COMPONENT = "component"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of a row: the name of the answer, how to get it, what a bad row gets."""
+    """What is asked of a row: the names of the answer, and what a bad row gets."""
 
     name: str
-    answer: Callable[[Mixture, Rows], NDArray[Any]]
+    answer: str  # what a mixture calls it
     dtype: str
     bad: float
     wide: bool  # an answer for each component
     long_name: str
 
 
-LABEL = Question("label", Mixture.labels, "int16", NO_LABEL, False, "most probable component")
+LABEL = Question("label", "labels", "int16", NO_LABEL, False, "most probable component")
 POSTERIOR = Question(
     "posterior",
-    Mixture.responsibilities,
+    "responsibilities",
     "float64",
     np.nan,
     True,
@@ -58,12 +57,14 @@ POSTERIOR = Question(
 )
 LOG_DENSITY = Question(
     "log_density",
-    Mixture.log_density,
+    "log_density",
     "float64",
     np.nan,
     False,
     "log density under the mixture, in nats",
 )
+
+QUESTIONS = {"labels": LABEL, "posterior": POSTERIOR, "log_density": LOG_DENSITY}
 
 
 def labels(mixture: Mixture, data: Any, *, features: Sequence[str] | str | None = None) -> Any:
@@ -138,17 +139,39 @@ def ask(
     return _ask_rows(_as_table(mixture, np.asarray(data)), question, mixture)
 
 
+def answered(
+    questions: Sequence[Question], mixture: Mixture, rows: NDArray[Any]
+) -> tuple[NDArray[Any], ...]:
+    """Answer several questions about rows (n, d) of any real dtype, from one pass over them.
+
+    Returns
+    -------
+    tuple of ndarray
+        For each question (n,), or (n, K) where an answer has a number for each component.
+    """
+    wide = [(mixture.n_components,) if one.wide else () for one in questions]
+    out = tuple(
+        np.empty((len(rows), *more), one.dtype) for one, more in zip(questions, wide, strict=True)
+    )
+    names = [one.answer for one in questions]
+    for start in range(0, len(rows), TILE):
+        tile, place = rows[start : start + TILE], slice(start, start + TILE)
+        fine = np.isfinite(tile)
+        whole = bool(fine.all())  # as a rule; then nothing is looked at row by row, or copied
+        good: Any = slice(None) if whole else fine.all(axis=1)
+        came = mixture.answers(tile[good], names) if whole or good.any() else {}
+        for one, values in zip(questions, out, strict=True):
+            if not whole:
+                values[place] = one.bad
+            if came:
+                values[place][good] = came[one.answer]
+    return out
+
+
 def _ask_rows(x: NDArray[Any], question: Question, mixture: Mixture) -> NDArray[Any]:
     """Answer eagerly for an array (..., d)."""
-    rows = x.reshape(-1, x.shape[-1])
-    wide = (mixture.n_components,) if question.wide else ()
-    out = np.full((len(rows), *wide), question.bad, dtype=question.dtype)
-    for start in range(0, len(rows), TILE):
-        tile = rows[start : start + TILE]
-        good = np.isfinite(tile).all(axis=1)
-        if good.any():
-            out[start : start + TILE][good] = question.answer(mixture, tile[good])
-    return out.reshape(*x.shape[:-1], *wide)
+    (out,) = answered([question], mixture, x.reshape(-1, x.shape[-1]))
+    return out.reshape(*x.shape[:-1], *out.shape[1:])
 
 
 def _ask_blocks(question: Question, mixture: Mixture, x: da.Array) -> da.Array:
@@ -172,9 +195,14 @@ def _ask_blocks(question: Question, mixture: Mixture, x: da.Array) -> da.Array:
 
 
 def _ask_field(question: Question, mixture: Mixture, x: xr.DataArray) -> xr.DataArray:
+    return field(question, mixture, x, _ask_blocks(question, mixture, x.data))
+
+
+def field(question: Question, mixture: Mixture, x: xr.DataArray, values: Any) -> xr.DataArray:
+    """Give answers the dimensions, coordinates and attributes of the rows (..., feature)."""
     dims = x.dims[:-1]
     out = xr.DataArray(
-        _ask_blocks(question, mixture, x.data),
+        values,
         coords=coordinates_along(x, dims),
         dims=(*dims, COMPONENT) if question.wide else dims,
         name=question.name,

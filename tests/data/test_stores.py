@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 from dfmr_dask.data.source import open_source
-from dfmr_dask.data.stores import write_dataset
+from dfmr_dask.data.stores import LastingStore, write_dataset
 from dfmr_dask.errors import InvalidSource, SourceChanged, UnreadableChunk
 from dfmr_dask.experiments.populations import population, write_gaussians, write_photographs
 
@@ -106,3 +108,26 @@ def test_one_flipped_bit_in_metadata_changes_no_row_in_silence(tmp_path: Path) -
         except SourceChanged:
             noticed += 1
     assert noticed > len(whole) // 10
+
+
+def test_a_chunk_gets_its_name_after_it_was_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = zarr.create_array(LastingStore(tmp_path), shape=4, chunks=2, dtype="i2", fill_value=0)
+    array[:2] = 7
+    flushed: list[list[str]] = []
+
+    def full(descriptor: int) -> None:
+        flushed.append([path.name for path in (tmp_path / "c").iterdir()])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        array[2:] = 8
+    ((*names,),) = flushed
+    assert len(names) == 2  # what was there, and a temporary name
+    assert "1" not in names
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["0"]
+    monkeypatch.undo()
+    array[2:] = 8
+    assert array[:].tolist() == [7, 7, 8, 8]
