@@ -10,13 +10,22 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from dfmr_dask import __version__
+from dfmr_dask.command.aggregating import aggregate
+from dfmr_dask.command.parties import agree, answer, fit_local, propose
+from dfmr_dask.command.terminal import (
+    config_argument,
+    json_option,
+    overrides_option,
+    run_argument,
+    show_summary,
+)
 from dfmr_dask.errors import DfmrError, InvalidConfiguration, RunFolderExists
 
 if TYPE_CHECKING:
@@ -24,24 +33,6 @@ if TYPE_CHECKING:
 
 FAILED, MISUNDERSTOOD, INTERRUPTED = 1, 2, 130
 NAMED = 10  # blocks that could not be read
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-config_argument = click.argument("config", type=click.Path(path_type=Path))
-run_argument = click.argument("run", type=click.Path(path_type=Path))
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object on standard output, for scripts."
-)
-
-
-def overrides_option(example: str = "mixture.n_components=5") -> Callable[[Command], Command]:
-    """Return what adds ``--set`` to a command, with a key of its configurations as an example."""
-    return click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help=f"Lay a value over the configuration, as in --set {example}.",
-    )
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -120,7 +111,7 @@ def run(config: Path, overrides: tuple[str, ...], overwrite: bool, as_json: bool
     settings = read_config(config, overrides)
     with progress() as emit:
         summary = jobs.run(settings, overwrite=overwrite, emit=emit, say=_aside)
-    _show(summary, as_json)
+    show_summary(summary, as_json)
 
 
 @commands.command()
@@ -174,43 +165,6 @@ def simulate(config: Path, overrides: tuple[str, ...]) -> None:
     truth = truth_of(settings)
     if truth is not None and truth.is_file():
         click.echo(f"{truth} holds the true mixture")
-
-
-@commands.command()
-@run_argument
-@click.option("--aggregator", help="dfmr, vanilla, coat, trim or oracle.")
-@click.option("--method", help="blocks or paper, each with gates and rho of its own.")
-@click.option("--weights", help="shared or free.")
-@click.option(
-    "--gate", "gates", multiple=True, help="blocks, center, ctd, fisher or l2; may be repeated."
-)
-@click.option(
-    "--rho",
-    type=float,
-    help="Cut at so many radii of the ball that holds more than half, in place of a cut-off by "
-    "the spread of the distances. The paper uses 1.35 to 3.",
-)
-@click.option("--unit", help="partition or component: judge each component on its own.")
-@click.option("--keep", type=int, multiple=True, help="Force a partition in; may be repeated.")
-@click.option("--drop", type=int, multiple=True, help="Force a partition out; may be repeated.")
-@click.option("--out", help="Name of the folder in RUN/aggregates.")
-@json_option
-def aggregate(
-    run: Path,
-    keep: tuple[int, ...],
-    drop: tuple[int, ...],
-    out: str | None,
-    as_json: bool,
-    **changes: Any,
-) -> None:
-    """Aggregate the stored messages of RUN in another way; nothing is refitted.
-
-    What is not given stays as in the run.
-    """
-    from dfmr_dask.command.finished import aggregate_again  # noqa: PLC0415
-
-    given = {key: value for key, value in changes.items() if value not in (None, ())}
-    _show(aggregate_again(run, given, keep=keep, drop=drop, name=out), as_json)
 
 
 @commands.command()
@@ -278,14 +232,11 @@ def show(run: Path, as_json: bool) -> None:
     """Show the summary of a finished RUN again."""
     from dfmr_dask.run.ledger import Ledger  # noqa: PLC0415
 
-    _show(Ledger.open(run).summary(), as_json)
+    show_summary(Ledger.open(run).summary(), as_json)
 
 
-def _show(summary: Mapping[str, Any], as_json: bool) -> None:
-    from dfmr_dask.data.files import plain  # noqa: PLC0415
-    from dfmr_dask.show.report import summary_text  # noqa: PLC0415
-
-    click.echo(json.dumps(plain(summary)) if as_json else summary_text(summary))
+for command in (aggregate, propose, agree, answer, fit_local):
+    commands.add_command(command)
 
 
 def _aside(text: str) -> None:

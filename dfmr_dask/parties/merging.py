@@ -78,6 +78,21 @@ class Merged:
             "ballot": None if self.ballot is None else self.ballot.name,
         }
 
+    @property
+    def text(self) -> str:
+        """The verdict by names of sites, for people."""
+        told = self.plain
+        lines = [
+            f"kept {', '.join(told['kept']) or 'nobody'}; "
+            f"{'certified' if told['certified'] else 'not certified'}; {self.chosen} chosen"
+        ]
+        for fate in ("dropped", "failed"):
+            lines += [f"{fate} {site}: {why}" for site, why in told[fate].items()]
+        lines += [f"doubt: {doubt}" for doubt in told["doubts"]]
+        if self.ballot is not None:
+            lines.append(f"the check goes on with {self.ballot.name}")
+        return "\n".join(lines)
+
     def save(self, folder: Place) -> Path:
         """Write ``model.npz``, ``verdict.json`` and the next ballot of the check, if there is one.
 

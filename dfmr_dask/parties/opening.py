@@ -114,9 +114,10 @@ def _proposal(exchange: Exchange, header: Header, arrays: Arrays) -> Proposal:
 
 
 def _scores(exchange: Exchange, header: Header, arrays: Arrays) -> Answer:
-    if set(arrays) != {"scores"} or not 0 < arrays["scores"].size <= MOST_CANDIDATES:
-        raise InvalidMessage(f"it has arrays {sorted(arrays)}; wanted scores of candidates")
-    values = arrays["scores"]
+    values = arrays.get("scores", np.empty(0))
+    if len(arrays) != 1 or values.ndim != 1 or not 0 < len(values) <= MOST_CANDIDATES:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        raise InvalidMessage(f"its arrays have shapes {shapes}; wanted one of scores")
     if np.isnan(values).any() or np.isposinf(values).any():
         raise InvalidMessage("its scores hold NaN or infinite praise")
     mass = header["mass"]
@@ -180,6 +181,8 @@ def _mixtures(exchange: Exchange, arrays: Arrays, count: int) -> list[Mixture]:
         raise InvalidMessage(f"its arrays have shapes {shapes}; wanted {count} mixtures")
     if not count:
         return []
+    if "weights" not in arrays:
+        raise InvalidMessage(f"its arrays are {sorted(arrays)}; wanted weights and parameters")
     terms, out = exchange.terms(1), []
     for i in range(count):
         params = {name: array[i] for name, array in arrays.items() if name != "weights"}

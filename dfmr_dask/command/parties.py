@@ -1,0 +1,159 @@
+"""Commands of parties that do not trust each other: files in place of trust (docs/parties.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from dfmr_dask.command.terminal import json_option
+from dfmr_dask.errors import DfmrError, InvalidConfiguration
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+FILE = click.Path(path_type=Path)
+
+site_option = click.option("--site", required=True, help="Name of the site, as in --site A.")
+out_option = click.option(
+    "-o", "--out", type=FILE, default=Path(), help="File, or a folder for SITE....npz."
+)
+sites_option = click.option(
+    "--site", "sites", multiple=True, help="A site that may take part; may be repeated."
+)
+close_option = click.option(
+    "--close", is_flag=True, help="Go on without those who have not answered."
+)
+
+
+def rows_options(command: Command) -> Command:
+    """Add what tells where the rows of a site lie, and what they mean."""
+    for option in (
+        click.option("--seed", type=int, help="Which rows are drawn; tell nobody."),
+        click.option("--unit", "units", multiple=True, metavar="FEATURE=UNIT"),
+        click.option(
+            "--storage-option", "options", multiple=True, metavar="KEY=VALUE",
+            help="For the store, as in --storage-option anon=true; may be repeated.",
+        ),
+        click.option("--sample-weight", help="Variable with the weights of rows."),
+        click.option("--features", multiple=True, help="A variable; may be repeated."),
+        click.option("--group", help="Group in the store."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("source")
+@site_option
+@click.option("--n-components", type=click.IntRange(1), required=True)
+@click.option("--covariance-type", default="full", help="full, tied, diag or spherical.")
+@click.option("--tol", type=float, default=1e-6, show_default=True)
+@click.option("--reg-covar", type=float, default=1e-6, show_default=True)
+@click.option("--max-iter", type=click.IntRange(1), default=500, show_default=True)
+@click.option("--outliers", type=float, help="Leave rows out that lie so many spreads away.")
+@rows_options
+@out_option
+def propose(source: str, site: str, out: Path, **given: Any) -> None:
+    """As a site: propose a start from a sample of the rows of SOURCE."""
+    from dfmr_dask import parties  # noqa: PLC0415  (seconds to import; --help needs none of it)
+
+    with _asked():
+        click.echo(str(parties.propose(source, site=site, **_rows(given)).save(out)))
+
+
+@click.command()
+@click.argument("ballot", type=FILE)
+@click.argument("source")
+@site_option
+@rows_options
+@out_option
+def answer(ballot: Path, source: str, site: str, out: Path, **given: Any) -> None:
+    """As a site: answer BALLOT, from a sample of the rows of SOURCE."""
+    from dfmr_dask import parties  # noqa: PLC0415
+
+    click.echo(str(parties.answer(ballot, source, site=site, **_rows(given)).save(out)))
+
+
+@click.command()
+@click.argument("source")
+@click.option("--start", type=FILE, required=True, help="The hub's start.npz.")
+@site_option
+@rows_options
+@out_option
+def fit_local(source: str, start: Path, site: str, out: Path, **given: Any) -> None:
+    """As a site: fit all rows of SOURCE, from the start that was agreed."""
+    from dfmr_dask import parties  # noqa: PLC0415
+
+    click.echo(str(parties.fit_local(source, start=start, site=site, **_rows(given)).save(out)))
+
+
+@click.command()
+@click.argument("inbox", type=FILE)
+@sites_option
+@close_option
+@json_option
+def agree(inbox: Path, sites: tuple[str, ...], close: bool, as_json: bool) -> None:
+    """As the hub: count the files in INBOX, and write the next ballot or the start into it."""
+    from dfmr_dask import parties  # noqa: PLC0415
+
+    found = parties.agree(inbox, sites=sites or None, close=close)
+    missing = found.missing if isinstance(found, parties.Ballot) else ()
+    told = {
+        "file": str(found.save(inbox)),
+        "agreed": isinstance(found, parties.Start),
+        "missing": list(missing),
+        "rejected": dict(found.rejected),
+    }
+    click.echo(json.dumps(told) if as_json else told["file"])
+    _tell(missing, found.rejected)
+
+
+def aggregate_inbox(
+    inbox: Path, *, sites: tuple[str, ...], close: bool, check: bool, as_json: bool,
+    changes: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Merge the fits in an inbox, and write model, verdict and the next ballot of the check."""
+    from dfmr_dask import parties  # noqa: PLC0415
+
+    with _asked():
+        found = parties.aggregate(inbox, sites=sites or None, close=close, check=check, **changes)
+    model, told = found.save(inbox), found.plain
+    click.echo(json.dumps({"model": str(model), **told}) if as_json else found.text)
+    ballot = found.ballot
+    _tell(found.waiting if ballot is None else ballot.missing, found.rejected)
+
+
+@contextmanager
+def _asked() -> Iterator[None]:
+    """Say of values that are out of range that the command line was not understood."""
+    try:
+        yield
+    except DfmrError:
+        raise
+    except ValueError as error:
+        raise InvalidConfiguration(str(error)) from error
+
+
+def _tell(missing: tuple[str, ...], rejected: Mapping[str, str]) -> None:
+    """Say on standard error who is waited for, and what was wrong with which file."""
+    for name, why in sorted(rejected.items()):
+        click.echo(f"rejected {name}: {why}", err=True)
+    if missing:
+        click.echo(f"waiting for {', '.join(missing)}; --close goes on without them", err=True)
+
+
+def _rows(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that Python calls by other names."""
+    from dfmr_dask.command.config import pairs  # noqa: PLC0415
+
+    said = dict(given)
+    units, options, features = (said.pop(name) for name in ("units", "options", "features"))
+    return {
+        **said,
+        "units": {name: str(unit) for name, unit in pairs(units, "--unit").items()},
+        "features": list(features) or None,
+        "storage_options": pairs(options, "--storage-option") or None,
+    }
