@@ -34,7 +34,6 @@ from dfmr_dask.run.label_blocks import Blocks, Job, blocks_of, box_reader
 from dfmr_dask.run.label_store import write_answers
 from dfmr_dask.run.labelling import LABEL
 from dfmr_dask.run.tasks import Failure, OnCluster
-from dfmr_dask.run.valid import load
 
 CASES: Mapping[str, tuple[int, int, int]] = {  # rows, features, components
     "A": (8_000_000, 10, 5),
@@ -66,13 +65,12 @@ def scikit_learn_of(mixture: Mixture) -> GaussianMixture:
 
 def predict_block(job: Job, theirs: GaussianMixture, box: Box, reader: Any) -> None:
     """Read, predict and write a block with scikit-learn."""
-    rows, _ = load(reader)
-    job.write(LABEL, box, theirs.predict(rows).astype(LABEL.dtype).reshape(sizes(box)))
+    job.write(LABEL, box, theirs.predict(reader()).astype(LABEL.dtype).reshape(sizes(box)))
 
 
 def read_block(reader: Any) -> int:
     """Read a block."""
-    return len(load(reader)[0])
+    return len(reader())
 
 
 def run_all(tasks: OnCluster, source: Source, blocks: Blocks, function: Any, *before: Any) -> None:

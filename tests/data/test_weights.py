@@ -17,8 +17,8 @@ import zarr
 
 from dfmr_dask.data.features import Expected
 from dfmr_dask.data.readers import WeightedRows
-from dfmr_dask.data.source import Source
-from dfmr_dask.data.views import lazy_rows, open_source
+from dfmr_dask.data.source import Source, open_source
+from dfmr_dask.data.views import lazy_rows
 from dfmr_dask.errors import InvalidSource
 
 ROWS = np.arange(120.0, dtype=np.float32).reshape(60, 2)
