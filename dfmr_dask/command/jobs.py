@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -149,7 +150,12 @@ def _written(
     if config.labels.write:
         place = folder / "labels.zarr"
         with timed(seconds, "label"):
-            _write_labels(place, result.mixture, inputs.labeled, tasks, emit)
+            written = _write_labels(place, result.mixture, inputs.labeled, tasks, emit)
+        if written.unread:
+            told = (
+                f"{len(written.unread)} of {written.blocks} blocks of rows could not be read again"
+            )
+            result = replace(result, notes=(*result.notes, f"{told}, and have no labels"))
         files["labels"] = str(place)
     if config.picture:
         picture, name = folder / "segmentation.png", config.aggregate.aggregator
