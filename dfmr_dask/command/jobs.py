@@ -152,9 +152,7 @@ def _written(
         with timed(seconds, "label"):
             written = _write_labels(place, result.mixture, inputs.labeled, tasks, emit)
         if written.unread:
-            told = (
-                f"{len(written.unread)} of {written.blocks} blocks of rows could not be read again"
-            )
+            told = f"{len(written.unread)} of {written.blocks} blocks could not be read again"
             result = replace(result, notes=(*result.notes, f"{told}, and have no labels"))
         files["labels"] = str(place)
     if config.picture:
@@ -175,12 +173,14 @@ def _written(
     return summary
 
 
-def _write_labels(place: Path, mixture: Mixture, source: Source, tasks: Tasks, emit: Emit) -> None:
+def _write_labels(
+    place: Path, mixture: Mixture, source: Source, tasks: Tasks, emit: Emit
+) -> Written:
     """Write labels, or go on with them; those of a model that the run had before are replaced."""
     try:
-        write_answers(place, mixture, source, tasks, emit=emit)
+        return write_answers(place, mixture, source, tasks, emit=emit)
     except (LabelsDiffer, InvalidSource):
-        write_answers(place, mixture, source, tasks, emit=emit, overwrite=True)
+        return write_answers(place, mixture, source, tasks, emit=emit, overwrite=True)
 
 
 def _errors(config: RunConfig, result: Result) -> dict[str, float]:
