@@ -29,7 +29,7 @@ from dfmr_dask.experiments.accuracy import error
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.cluster import PATIENT, open_tasks
 from dfmr_dask.run.events import Emit, Event, ignore
-from dfmr_dask.run.label_store import write_answers
+from dfmr_dask.run.label_store import Written, write_answers
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.pipeline import fit, timed
 from dfmr_dask.run.record import recording, write_model
