@@ -102,14 +102,14 @@ def test_the_seed_decides_the_order(tmp_path: Path) -> None:
 
 
 def test_every_row_is_as_likely_at_every_place(tmp_path: Path) -> None:
-    """Four rows have 24 orders, each as likely as the others; also over edges of chunks."""
-    source = open_source(array_store(tmp_path / "a", np.arange(4.0).reshape(-1, 1), 3))
+    """Three rows have 6 orders, each as likely as the others; also over edges of chunks."""
+    source = open_source(array_store(tmp_path / "a", np.arange(3.0).reshape(-1, 1), 2))
     found: dict[Any, int] = {}
-    for seed in range(240):
+    for seed in range(120):
         path = shuffled(source, tmp_path / str(seed), seed=seed, chunk_rows=2)
         order = tuple(zarr.open_array(path, mode="r")[:, 0])
         found[order] = found.get(order, 0) + 1
-    assert len(found) == 24
+    assert len(found) == 6
     assert stats.chisquare(list(found.values())).pvalue > 1e-4
 
 
@@ -258,14 +258,13 @@ print(peak() - before)
 @pytest.mark.slow
 def test_rows_take_no_more_memory_than_was_given(tmp_path: Path) -> None:
     store = zarr.create_array(
-        tmp_path / "a", shape=(24_000_000, 10), chunks=(200_000, 10), dtype="f4"
+        tmp_path / "a", shape=(12_000_000, 10), chunks=(200_000, 10), dtype="f4"
     )
     rng = np.random.default_rng(0)
     for start in range(0, len(store), 2_000_000):
         store[start : start + 2_000_000] = rng.standard_normal((2_000_000, 10), dtype="f4")
-    for memory in (250, 400):  # MiB, of 916 MiB of rows
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, tmp_path / "a", tmp_path / f"b{memory}", f"{memory}MiB"],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
-        assert int(done.stdout) / 1024 < memory
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, tmp_path / "a", tmp_path / "b", "200MiB"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    print(done.stdout); assert int(done.stdout) / 1024 < 200  # MiB, of 458 MiB of rows
