@@ -39,6 +39,7 @@ class Stage(IntEnum):
     YARDSTICK = 23
     REDUCE = 24
     CORRUPT_PASS = 25
+    SHUFFLE = 40
 
 
 def generator(seed: int, stage: Stage, partition: int = 0) -> np.random.Generator:

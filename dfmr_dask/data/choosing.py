@@ -49,7 +49,7 @@ class Wish:
             raise InvalidSource("plan='rows' wants rows_per_partition= or n_partitions=")
         if self.kind == "interleaved" and not by_number:
             raise InvalidSource("plan='interleaved' wants n_partitions=")
-        _check_bytes("memory_per_worker", self.memory_per_worker)
+        check_bytes("memory_per_worker", self.memory_per_worker)
 
     @property
     def memory(self) -> int | None:
@@ -74,7 +74,13 @@ def _check_whole(name: str, value: Any) -> None:
         raise InvalidSource(f"{name}={value!r}; wanted a whole number") from error
 
 
-def _check_bytes(name: str, value: Any) -> None:
+def check_bytes(name: str, value: Any) -> None:
+    """Refuse what is no amount of memory.
+
+    Raises
+    ------
+    InvalidSource
+    """
     try:
         given = 1 if value is None else parse_bytes(value)
     except (ValueError, TypeError, AttributeError, OverflowError):

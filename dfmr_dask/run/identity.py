@@ -53,8 +53,8 @@ class Pieces:
 
     @classmethod
     def from_plain(cls, value: Mapping[str, Any]) -> Pieces:
-        """Rebuild what :meth:`plain` returned."""
-        return cls(tuple(value["boxes"]), tuple(value["chunks"]))
+        """Rebuild what :meth:`plain` returned; nothing of a run that was cut before it wrote it."""
+        return cls(tuple(value.get("boxes", ())), tuple(value.get("chunks", ())))
 
 
 def identity(source: Source, settings: Settings, replacement: Source | None) -> dict[str, Any]:

@@ -55,10 +55,10 @@ def check_room(folder: Path, marker: str, *, overwrite: bool) -> None:
     if not _is_occupied(folder):
         return
     if not (folder / marker).is_file():
+        where = "" if overwrite else " (run.folder of a configuration, run= in Python)"
         raise RunFolderExists(
             f"{folder} holds something else than this command writes (there is no {marker} in "
-            "it), so that nothing is written or replaced there. Choose another folder (run.folder "
-            "of a configuration, run= in Python)."
+            f"it), so that nothing is written or replaced there. Choose another folder{where}."
         )
     if not overwrite:
         return

@@ -41,7 +41,7 @@ def begun(folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, *args],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         env=environment,
         start_new_session=True,
     )
@@ -59,7 +59,9 @@ def kill_when(folder: Path, there: Callable[[], bool]) -> bool:
 
 def finish(folder: Path) -> tuple[bytes, ...]:
     """Run to the end, and return all that tells one result from another."""
-    assert begun(folder).wait() == 0
+    process = begun(folder)
+    told = process.communicate()[1]
+    assert process.returncode == 0, told.decode()
     ledger = Ledger.open(folder)
     labels = xr.open_zarr(folder / "labels.zarr", chunks=None)["label"].values
     model = read_mixture(folder / "model.npz")

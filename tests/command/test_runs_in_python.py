@@ -10,8 +10,13 @@ import pytest
 
 from dfmr_dask import GaussianMixture
 from dfmr_dask.corruption import Corruption
-from dfmr_dask.errors import DegenerateRows, RunFolderExists, TooFewMessages, UncertifiedWarning
-from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.errors import (
+    DegenerateRows,
+    RunDiffers,
+    RunFolderExists,
+    TooFewMessages,
+    UncertifiedWarning,
+)
 from tests.command.calls import dfmr
 
 ROWS = np.random.default_rng(0).normal(size=(600, 2))
@@ -36,8 +41,8 @@ def test_a_fit_that_fails_says_what_is_left(here: Path) -> None:
         GaussianMixture(2, n_partitions=2).fit(np.zeros((600, 2)), run="r")
     assert any("r holds the unfinished run" in note for note in caught.value.__notes__)
     assert not (Path("r") / "summary.json").exists()
-    with pytest.raises(RunFolderExists):
-        Ledger.check("r")
+    with pytest.raises(RunDiffers, match=r"fit\.n_components was 2, is 1"):
+        GaussianMixture(1, n_partitions=2).fit(np.zeros((600, 2)), run="r")
 
 
 @pytest.mark.parametrize("name", ["coat", "vanilla", "trim", "oracle"])
