@@ -158,7 +158,8 @@ def answer(
     asked, digest = read_letter(Path(ballot), Ballot)
     if check_site(site) not in asked.asked:
         raise InvalidExchange(
-            f"{ballot} does not ask site {site}; it asks {', '.join(asked.asked)}"
+            f"{ballot} does not ask site {site}; it asks {', '.join(asked.asked)}. "
+            "Nothing is to be done; wait for the next file of the hub"
         )
     exchange = asked.exchange
     source = opened_whole(data, features, opening, exchange)

@@ -116,6 +116,11 @@ def test_three_liars_of_seven_change_little(
             assert dfmr("answer", str(inbox / told["ballot"]), stores[site], *words) == 0
         capsys.readouterr()
     assert told["ballot"] is None
+    assert told["checked"]
+    assert dfmr("aggregate", str(inbox)) == 0
+    said = capsys.readouterr()
+    assert "the sites' vote let the" in said.out
+    assert "next: the model stands" in said.err
     model = read_mixture(inbox / "model.npz")
     assert read_facts(inbox / "model.npz") == {"features": FEATURES, "units": UNITS}
     rows = np.concatenate([rows_of(site) for site in HONEST])
