@@ -32,10 +32,21 @@ def rows_options(command: Command) -> Command:
     """Add what tells where the rows of a site lie, and what they mean."""
     for option in (
         click.option("--seed", type=int, help="Which rows are drawn; tell nobody."),
-        click.option("--unit", "units", multiple=True, metavar="FEATURE=UNIT"),
+        click.option(
+            "--unit", "units", multiple=True, metavar="FEATURE=UNIT",
+            help="Where the data do not tell it; may be repeated.",
+        ),
         click.option(
             "--storage-option", "options", multiple=True, metavar="KEY=VALUE",
             help="For the store, as in --storage-option anon=true; may be repeated.",
+        ),
+        click.option(
+            "--missing-chunks", type=click.Choice(["fail", "fill"]), default="fail",
+            show_default=True, help="What to do about chunks that are not in the store.",
+        ),
+        click.option(
+            "--memory", "memory_per_worker", metavar="BYTES",
+            help="As in --memory 2GiB: rows that do not fit are read block by block.",
         ),
         click.option("--sample-weight", help="Variable with the weights of rows."),
         click.option("--features", multiple=True, help="A variable; may be repeated."),

@@ -69,7 +69,8 @@ def propose(
     n_init, init_params
         How this site finds its start; others may do otherwise.
     **opening
-        For :func:`dfmr_dask.open_source`: ``group``, ``storage_options``, ``sample_weight``.
+        For :func:`dfmr_dask.open_source`: ``group``, ``storage_options``, ``sample_weight``,
+        ``missing_chunks``, and ``memory_per_worker``, beyond which rows are read block by block.
 
     Returns
     -------

@@ -239,6 +239,24 @@ def test_a_site_refuses_ballots_that_are_not_about_its_rows(
         answer(ballot, open_source(x, n_partitions=3), site="A")
 
 
+def test_a_site_larger_than_its_memory_fits_block_by_block(
+    finished: Path, stores: dict[str, str]
+) -> None:
+    whole = open_source(
+        stores["A"], features=FEATURES, plan="rows", n_partitions=1, memory_per_worker="1GiB"
+    )
+    start = finished / "start.npz"
+    cut = replace(whole, plan=replace(whole.plan, streamed=(0,)))
+    found = fit_local(cut, start=start, site="A").message.mixture
+    usual = fit_local(whole, start=start, site="A").message.mixture
+    assert found is not None
+    assert usual is not None
+    np.testing.assert_allclose(found.params["means"], usual.params["means"], rtol=1e-8)
+    words = ["--start", str(start), "--site", "A", "--memory", "1MiB"]
+    assert dfmr("fit-local", stores["A"], *words, "-o", str(finished / "A-x.npz")) == 1
+    assert not (finished / "A-x.npz").exists()
+
+
 @pytest.mark.parametrize("site", ["", "../A", "a/b", "ballot-1", "start", "x" * 65, ".A", "Ä"])
 def test_names_of_sites_lead_nowhere(site: str) -> None:
     with pytest.raises(InvalidExchange, match="wanted up to 64 letters"):

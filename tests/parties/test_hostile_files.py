@@ -352,7 +352,7 @@ def test_bytes_that_were_changed_are_a_letter_or_a_reason(finished: Path, data: 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats(
     allow_nan=False, allow_infinity=False), lambda x: st.lists(x, max_size=3) | st.dictionaries(
     st.text(max_size=3), x, max_size=3), max_leaves=4), st.data())  # fmt: skip
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_headers_of_any_values_are_a_letter_or_a_reason(
     finished: Path, value: Any, data: Any
 ) -> None:
