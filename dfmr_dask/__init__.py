@@ -2,7 +2,26 @@
 
 ``GaussianMixture`` is the estimator, ``open_source`` opens a store and plans how it is read.
 ``propose``, ``agree``, ``answer``, ``fit_local`` and ``parties.aggregate`` are for parties that do
-not trust each other.
+not trust each other; see ``docs/parties.md``.
+
+Examples
+--------
+>>> import tempfile, numpy as np
+>>> import dfmr_dask as dfmr
+>>> rows = {site: np.random.default_rng(i).normal(size=(400, 2)) for i, site in enumerate("ABC")}
+>>> with tempfile.TemporaryDirectory() as inbox:
+...     for site, x in rows.items():
+...         path = dfmr.propose(x, n_components=1, site=site).save(inbox)
+...     while (said := dfmr.agree(inbox)).name != "start.npz":
+...         ballot = said.save(inbox)
+...         for site in said.asked:
+...             path = dfmr.answer(ballot, rows[site], site=site).save(inbox)
+...     start = said.save(inbox)
+...     for site, x in rows.items():
+...         path = dfmr.fit_local(x, start=start, site=site).save(inbox)
+...     merged = dfmr.parties.aggregate(inbox)
+>>> len(merged.verdict.kept), merged.ballot.name
+(3, 'ballot-check-1.npz')
 """
 
 from __future__ import annotations
@@ -11,6 +30,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dfmr_dask import parties
     from dfmr_dask.aggregate.reduction import reduce_mixture
     from dfmr_dask.data.files import read_mixture
     from dfmr_dask.data.source import open_source
@@ -25,6 +45,7 @@ __all__ = [
     "answer",
     "fit_local",
     "open_source",
+    "parties",
     "propose",
     "read_mixture",
     "reduce_mixture",
@@ -44,6 +65,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for, so that workers load what they need."""
+    if name == "parties":  # a package, whose ``aggregate`` cannot be a name here: a package has it
+        return import_module("dfmr_dask.parties")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -32,10 +32,21 @@ def rows_options(command: Command) -> Command:
     """Add what tells where the rows of a site lie, and what they mean."""
     for option in (
         click.option("--seed", type=int, help="Which rows are drawn; tell nobody."),
-        click.option("--unit", "units", multiple=True, metavar="FEATURE=UNIT"),
+        click.option(
+            "--unit", "units", multiple=True, metavar="FEATURE=UNIT",
+            help="Where the data do not tell it; may be repeated.",
+        ),
         click.option(
             "--storage-option", "options", multiple=True, metavar="KEY=VALUE",
             help="For the store, as in --storage-option anon=true; may be repeated.",
+        ),
+        click.option(
+            "--missing-chunks", type=click.Choice(["fail", "fill"]), default="fail",
+            show_default=True, help="What to do about chunks that are not in the store.",
+        ),
+        click.option(
+            "--memory", "memory_per_worker", metavar="BYTES",
+            help="As in --memory 2GiB: rows that do not fit are read block by block.",
         ),
         click.option("--sample-weight", help="Variable with the weights of rows."),
         click.option("--features", multiple=True, help="A variable; may be repeated."),
@@ -61,7 +72,12 @@ def propose(source: str, site: str, out: Path, **given: Any) -> None:
     from dfmr_dask import parties  # noqa: PLC0415  (seconds to import; --help needs none of it)
 
     with _asked():
-        click.echo(str(parties.propose(source, site=site, **_rows(given)).save(out)))
+        path = parties.propose(source, site=site, **_rows(given)).save(out)
+    click.echo(str(path))
+    _next(
+        f"send {path.name} to the hub, and answer each ballot that comes back: "
+        f"dfmr answer BALLOT {source} --site {site}"
+    )
 
 
 @click.command()
@@ -74,7 +90,14 @@ def answer(ballot: Path, source: str, site: str, out: Path, **given: Any) -> Non
     """As a site: answer BALLOT, from a sample of the rows of SOURCE."""
     from dfmr_dask import parties  # noqa: PLC0415
 
-    click.echo(str(parties.answer(ballot, source, site=site, **_rows(given)).save(out)))
+    said = parties.answer(ballot, source, site=site, **_rows(given))
+    path = said.save(out)
+    click.echo(str(path))
+    after = f"; once it sends a start.npz: dfmr fit-local {source} --start start.npz --site {site}"
+    _next(
+        f"send {path.name} to the hub, and answer its next ballot likewise, if one comes"
+        f"{'' if said.of.startswith('ballot-check') else after}"
+    )
 
 
 @click.command()
@@ -87,7 +110,12 @@ def fit_local(source: str, start: Path, site: str, out: Path, **given: Any) -> N
     """As a site: fit all rows of SOURCE, from the start that was agreed."""
     from dfmr_dask import parties  # noqa: PLC0415
 
-    click.echo(str(parties.fit_local(source, start=start, site=site, **_rows(given)).save(out)))
+    path = parties.fit_local(source, start=start, site=site, **_rows(given)).save(out)
+    click.echo(str(path))
+    _next(
+        f"send {path.name} to the hub, and answer the ballots of its check: "
+        f"dfmr answer BALLOT {source} --site {site}"
+    )
 
 
 @click.command()
@@ -100,15 +128,23 @@ def agree(inbox: Path, sites: tuple[str, ...], close: bool, as_json: bool) -> No
     from dfmr_dask import parties  # noqa: PLC0415
 
     found = parties.agree(inbox, sites=sites or None, close=close)
-    missing = found.missing if isinstance(found, parties.Ballot) else ()
+    ballot = found if isinstance(found, parties.Ballot) else None
+    missing = () if ballot is None else ballot.missing
     told = {
         "file": str(found.save(inbox)),
-        "agreed": isinstance(found, parties.Start),
+        "agreed": ballot is None,
         "missing": list(missing),
         "rejected": dict(found.rejected),
     }
     click.echo(json.dumps(told) if as_json else told["file"])
     _tell(missing, found.rejected)
+    if ballot is None:
+        _next(
+            f"send {told['file']} to all sites, for dfmr fit-local; put their files into {inbox}; "
+            f"then dfmr aggregate {inbox}"
+        )
+    else:
+        _next(_asks(ballot, inbox, "agree"))
 
 
 def aggregate_inbox(
@@ -121,9 +157,28 @@ def aggregate_inbox(
     with _asked():
         found = parties.aggregate(inbox, sites=sites or None, close=close, check=check, **changes)
     model, told = found.save(inbox), found.plain
-    click.echo(json.dumps({"model": str(model), **told}) if as_json else found.text)
-    ballot = found.ballot
-    _tell(found.waiting if ballot is None else ballot.missing, found.rejected)
+    click.echo(json.dumps({"model": str(model), **told}) if as_json else f"{found.text}\n{model}")
+    ballot, waiting = found.ballot, found.waiting if check and not found.checked else ()
+    _tell(waiting if ballot is None else ballot.missing, found.rejected)
+    if ballot is not None:
+        _next(_asks(ballot, inbox, "aggregate"))
+    elif waiting:
+        _next(f"run dfmr aggregate {inbox} again when fits have come; then sites check the model")
+    else:
+        _next(f"the model stands: dfmr_dask.read_mixture({str(model)!r}) reads it")
+
+
+def _asks(ballot: Any, inbox: Path, command: str) -> str:
+    """Say to whom a ballot goes, and what is done with their answers."""
+    return (
+        f"send {inbox / ballot.name} to {', '.join(ballot.missing)}, for dfmr answer; put their "
+        f"files into {inbox}; then dfmr {command} {inbox} again"
+    )
+
+
+def _next(step: str) -> None:
+    """Say on standard error what comes next, so that scripts read paths and nothing else."""
+    click.echo(f"next: {step}", err=True)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from dfmr_dask.parties.opening import opened, read_bytes
 
 NUMBER = re.compile(r"-(\d+)\.npz$")
 MOST_FILES = 10_000
+MOST_BYTES = 1 << 30  # of all files together; what is read stays in memory
 Said = TypeVar("Said", Proposal, Answer, LocalFit)
 
 
@@ -120,7 +121,8 @@ def read_inbox(folder: Place) -> Inbox:
     """Read the files that lie directly in a folder.
 
     No link and no folder in it is followed, sizes are checked before anything is read or
-    inflated, and a file that cannot be read is one that is rejected with its reason.
+    inflated, and a file that cannot be read is one that is rejected with its reason. Of files that
+    have more than 1 GiB together the smallest are read: large ones crowd out nobody else's.
 
     Raises
     ------
@@ -131,33 +133,43 @@ def read_inbox(folder: Place) -> Inbox:
     if not place.is_dir():
         raise InvalidExchange(f"{place} is no folder; wanted the one where the sites' files lie")
     with os.scandir(place) as entries:
-        listed = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+        listed = [entry for entry in entries if not entry.name.startswith(".")]
     if len(listed) > MOST_FILES:
         raise InvalidExchange(
             f"{place} has {len(listed)} entries; up to {MOST_FILES} are looked at"
         )
     rejected: dict[str, str] = {}
-    received = []
-    for entry in listed:
+    received: list[Received[Any]] = []
+    room = MOST_BYTES
+    for entry in sorted(listed, key=lambda entry: (_size(entry), entry.name)):
         if OF_THE_HUB.fullmatch(entry.name):
             continue
         try:
-            received.append(_received(entry))
+            received.append(_received(entry, room))
         except InvalidMessage as error:
             rejected[entry.name] = str(error)
-    inbox = Inbox(place, tuple(received), rejected)
+        room -= _size(entry)
+    in_order = tuple(sorted(received, key=lambda one: one.name))
+    inbox = Inbox(place, in_order, rejected)
     _once(inbox)
     return inbox
 
 
-def _received(entry: os.DirEntry[str]) -> Received[Any]:
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except OSError:  # gone since it was listed, which reading it will tell
+        return 0
+
+
+def _received(entry: os.DirEntry[str], room: int) -> Received[Any]:
     if entry.is_symlink():
         raise InvalidMessage("it is a link, and links are not followed")
     if entry.is_dir(follow_symlinks=False):
         raise InvalidMessage("it is a folder; files lie directly in the inbox")
     if not FILE.fullmatch(entry.name):
         raise InvalidMessage("its name is none of a site's file, as in A.npz or A-1.npz")
-    data = read_bytes(Path(entry.path))
+    data = read_bytes(Path(entry.path), room)
     letter = opened(data)
     if isinstance(letter, Ballot | Start):
         raise InvalidMessage("it is a file of a hub, under a name of a site's")

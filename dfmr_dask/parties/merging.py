@@ -19,12 +19,7 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.parties.exchange import Exchange
 from dfmr_dask.parties.inbox import Inbox, Received, read_inbox
-from dfmr_dask.parties.letters import (
-    Ballot,
-    LocalFit,
-    Place,
-    Start,
-)
+from dfmr_dask.parties.letters import Ballot, LocalFit, Place, Start
 from dfmr_dask.parties.naming import check_site
 from dfmr_dask.parties.opening import read_letter
 from dfmr_dask.parties.voting import Poll, replayed, told
@@ -45,6 +40,8 @@ class Merged:
     exchange : Exchange
     chosen : {"aggregate", "polished", "start", "center"}
         What the check let stand.
+    checked : bool
+        Whether the check has come to its end.
     ballot : Ballot or None
         What sites must answer before the check can go on.
     waiting : tuple of str
@@ -60,6 +57,7 @@ class Merged:
     ballot: Ballot | None
     waiting: tuple[str, ...]
     rejected: Mapping[str, str]
+    checked: bool = False
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -74,6 +72,7 @@ class Merged:
             "certified": verdict.certified,
             "doubts": list(verdict.doubts),
             "chosen": self.chosen,
+            "checked": self.checked,
             "waiting": list(self.waiting),
             "ballot": None if self.ballot is None else self.ballot.name,
         }
@@ -82,15 +81,12 @@ class Merged:
     def text(self) -> str:
         """The verdict by names of sites, for people."""
         told = self.plain
-        lines = [
-            f"kept {', '.join(told['kept']) or 'nobody'}; "
-            f"{'certified' if told['certified'] else 'not certified'}; {self.chosen} chosen"
-        ]
+        certified = "certified" if told["certified"] else "not certified"
+        stands = f"the sites' vote let the {self.chosen} stand" if self.checked else "no vote yet"
+        lines = [f"kept {', '.join(told['kept']) or 'nobody'}; {certified}; {stands}"]
         for fate in ("dropped", "failed"):
             lines += [f"{fate} {site}: {why}" for site, why in told[fate].items()]
         lines += [f"doubt: {doubt}" for doubt in told["doubts"]]
-        if self.ballot is not None:
-            lines.append(f"the check goes on with {self.ballot.name}")
         return "\n".join(lines)
 
     def save(self, folder: Place) -> Path:
@@ -211,7 +207,8 @@ def _after_check(
             f"the {chosen} scores better on the kept sites' samples than the aggregate: their "
             "estimates may come from different optima"
         )
-    return replace(merged, mixture=like(mixture, outcome.mixture), verdict=verdict, chosen=chosen)
+    mixture = like(mixture, outcome.mixture)
+    return replace(merged, mixture=mixture, verdict=verdict, chosen=chosen, checked=True)
 
 
 def _has_start(inbox: Inbox) -> bool:

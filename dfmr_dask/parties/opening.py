@@ -40,13 +40,15 @@ Arrays = Mapping[str, NDArray[np.float64]]
 BROKEN = (ValueError, TypeError, KeyError, IndexError, OverflowError, ArithmeticError)
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, room: int = LIMIT) -> bytes:
     """Read a plain file, never through a link and never more of it than its limit.
+
+    ``room`` is how many bytes its folder may still have.
 
     Raises
     ------
     InvalidMessage
-        When it is a link, no plain file, or too large.
+        When it is a link, no plain file, or too large; then it is not read.
     """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -57,10 +59,16 @@ def read_bytes(path: Path) -> bytes:
         about = os.fstat(stream.fileno())
         if not stat.S_ISREG(about.st_mode):
             raise InvalidMessage("it is no plain file")
-        # What is asked for is what memory is taken for; a file may grow while it is read.
-        data = stream.read(min(about.st_size, LIMIT) + 1)
-    if len(data) > LIMIT:
-        raise InvalidMessage(f"it is larger than {LIMIT} bytes; refused unread")
+        if about.st_size > LIMIT:
+            raise InvalidMessage(f"it is larger than {LIMIT} bytes; refused unread")
+        if about.st_size > room:
+            raise InvalidMessage(
+                "the files in this folder are too large together, and it is among the largest; "
+                "refused unread"
+            )
+        data = stream.read(about.st_size + 1)
+    if len(data) > about.st_size:
+        raise InvalidMessage("it grew while it was read; wanted a file that is whole")
     return data
 
 
@@ -73,7 +81,8 @@ def opened(data: bytes) -> Letter:
         When they are no file of an exchange, or what they say contradicts itself.
     """
     try:
-        header, arrays = unpacked(data)
+        # What we write is not compressed: what inflates to more than it weighs is not ours.
+        header, arrays = unpacked(data, min(len(data), LIMIT))
         what = header.get("what")
         if not isinstance(what, str) or what not in KINDS or header.get("format") != FORMAT:
             raise InvalidMessage(

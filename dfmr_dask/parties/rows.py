@@ -36,6 +36,7 @@ def opened_whole(
             f"a site is one partition, and {source.location} was opened as {len(source.plan)}; "
             "open it with n_partitions=1"
         )
+    source.plan.check_memory()
     return source
 
 

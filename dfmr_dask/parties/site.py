@@ -69,7 +69,8 @@ def propose(
     n_init, init_params
         How this site finds its start; others may do otherwise.
     **opening
-        For :func:`dfmr_dask.open_source`: ``group``, ``storage_options``, ``sample_weight``.
+        For :func:`dfmr_dask.open_source`: ``group``, ``storage_options``, ``sample_weight``,
+        ``missing_chunks``, and ``memory_per_worker``, beyond which rows are read block by block.
 
     Returns
     -------
@@ -158,7 +159,8 @@ def answer(
     asked, digest = read_letter(Path(ballot), Ballot)
     if check_site(site) not in asked.asked:
         raise InvalidExchange(
-            f"{ballot} does not ask site {site}; it asks {', '.join(asked.asked)}"
+            f"{ballot} does not ask site {site}; it asks {', '.join(asked.asked)}. "
+            "Nothing is to be done; wait for the next file of the hub"
         )
     exchange = asked.exchange
     source = opened_whole(data, features, opening, exchange)

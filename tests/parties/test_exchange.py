@@ -116,6 +116,11 @@ def test_three_liars_of_seven_change_little(
             assert dfmr("answer", str(inbox / told["ballot"]), stores[site], *words) == 0
         capsys.readouterr()
     assert told["ballot"] is None
+    assert told["checked"]
+    assert dfmr("aggregate", str(inbox)) == 0
+    said = capsys.readouterr()
+    assert "the sites' vote let the" in said.out
+    assert "next: the model stands" in said.err
     model = read_mixture(inbox / "model.npz")
     assert read_facts(inbox / "model.npz") == {"features": FEATURES, "units": UNITS}
     rows = np.concatenate([rows_of(site) for site in HONEST])
@@ -232,6 +237,24 @@ def test_a_site_refuses_ballots_that_are_not_about_its_rows(
         answer(finished / "start.npz", stores["A"], site="A")
     with pytest.raises(InvalidSource, match="opened as 3"):
         answer(ballot, open_source(x, n_partitions=3), site="A")
+
+
+def test_a_site_larger_than_its_memory_fits_block_by_block(
+    finished: Path, stores: dict[str, str]
+) -> None:
+    whole = open_source(
+        stores["A"], features=FEATURES, plan="rows", n_partitions=1, memory_per_worker="1GiB"
+    )
+    start = finished / "start.npz"
+    cut = replace(whole, plan=replace(whole.plan, streamed=(0,)))
+    found = fit_local(cut, start=start, site="A").message.mixture
+    usual = fit_local(whole, start=start, site="A").message.mixture
+    assert found is not None
+    assert usual is not None
+    np.testing.assert_allclose(found.params["means"], usual.params["means"], rtol=1e-8)
+    words = ["--start", str(start), "--site", "A", "--memory", "1MiB"]
+    assert dfmr("fit-local", stores["A"], *words, "-o", str(finished / "A-x.npz")) == 1
+    assert not (finished / "A-x.npz").exists()
 
 
 @pytest.mark.parametrize("site", ["", "../A", "a/b", "ballot-1", "start", "x" * 65, ".A", "Ä"])
