@@ -186,7 +186,8 @@ def _buckets(
     writing = WRITING * chunk_rows * row
     tile = min(total * record.itemsize, buckets.TILE_BYTES)
     reading = READING * _piece(source) * row + buckets.DEALING * tile
-    least = math.ceil(max(reading, writing + a_row * chunk_rows))
+    taken = reading + writing  # what reading has freed, the allocator may keep
+    least = math.ceil(taken + a_row * chunk_rows)
     given = int(parse_bytes(memory))
     if given < least:
         raise TooLittleMemory(
@@ -194,7 +195,7 @@ def _buckets(
             "decoded at once of the source, or for a chunk of the new store: give more, or make "
             f"chunks smaller (chunk_rows, now {chunk_rows})"
         )
-    return math.ceil(total * a_row / (given - writing))
+    return math.ceil(total * a_row / (given - taken))
 
 
 def _piece(source: Source) -> int:
