@@ -89,6 +89,7 @@ def test_the_scheduler_stays_small_with_a_hundred_thousand_partitions(tmp_path: 
     assert found["growth MB"]["scheduler"] < 1000
 
 
+@pytest.mark.slow
 def test_a_store_is_fitted_beside_a_bare_read_and_em_by_hand(tmp_path: Path) -> None:
     found = printed(
         "out_of_core.py", tmp_path, "--rows", "60000", "--small", "30000", "--passes", "3",
