@@ -145,7 +145,10 @@ def predict(
     config = configuration(ledger.description()["settings"])
     chosen = config.source.features if features is None else features
     options = dict(storage_options or {}) or None
-    section = SourceSection(path=data, group=group, features=chosen, storage_options=options)
+    section = SourceSection(
+        path=data, group=group, features=chosen, storage_options=options,
+        missing_chunks=config.source.missing_chunks,
+    )  # fmt: skip
     source = _opened_again(section, config)
     if source.features != wanted:
         raise InvalidSource(

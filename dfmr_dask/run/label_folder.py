@@ -1,6 +1,6 @@
 """Where labels are while they are written: a folder that tells what they are of, and who writes.
 
-.labels.zarr.partial/lock          who works here
+.labels.zarr.partial/.lock         who works here
 .labels.zarr.partial/begun.json    model, source and questions; written when the group is laid out
 .labels.zarr.partial/<sha256>/     the group; a worker of an earlier call that still lives can
                                    write into no other one

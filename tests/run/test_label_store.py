@@ -132,7 +132,9 @@ def test_what_is_written_are_the_answers_bit_by_bit(
             name: {"chunks": [*chunks.values()], "shards": [c * inner for c in chunks.values()]}
             for name in "ab"
         }
-        data.to_zarr(Path(place, "x"), encoding=encoding, consolidated=False)
+        data.to_zarr(
+            Path(place, "x"), encoding=encoding, consolidated=False, write_empty_chunks=True
+        )
         given_data: Any = {"store": Path(place, "x"), "dask": data.chunk(chunks), "memory": data}
         source = open_source(given_data[kind], features=["a", "b"])
         write_answers(Path(place, "y"), MIXTURE, source, HERE, ALL, block_bytes=block_bytes)
@@ -368,6 +370,20 @@ def test_a_rotten_chunk_costs_its_own_labels_and_is_named(
     assert np.array_equal(labelled["label"].values, expected)
     assert labelled.attrs["dfmr_unread_blocks"] == 2
     assert json.loads(labelled.attrs["dfmr_unread"]) == found.unread
+
+
+def test_a_missing_chunk_gets_no_labels_unless_chunks_may_be_absent(
+    store: Path, source: Source, tmp_path: Path
+) -> None:
+    (store / "c" / "5" / "0").unlink()
+    found = write_answers(tmp_path / "y", MIXTURE, source, HERE, block_bytes=BLOCK)
+    assert list(found.unread) == ["row 250:300"]
+    assert "missing" in found.unread["row 250:300"]
+    assert (written(tmp_path / "y")["label"].values[250:300] == -1).all()
+    allowed = open_source(store, missing_chunks="fill")
+    assert not write_answers(tmp_path / "z", MIXTURE, allowed, HERE, block_bytes=BLOCK).unread
+    (zeros,) = labels(MIXTURE, np.zeros((1, 2)))
+    assert (written(tmp_path / "z")["label"].values[250:300] == zeros).all()
 
 
 def test_a_store_of_which_nothing_can_be_read_gets_no_labels(
