@@ -107,3 +107,13 @@ def test_a_store_is_fitted_beside_a_bare_read_and_em_by_hand(tmp_path: Path) -> 
     assert clean["by hand"]["score"] == pytest.approx(clean["ours"]["score"], abs=0.05)
     assert corrupted["ours"]["dropped"] == 6
     assert corrupted["by hand"]["error"] > 100 * corrupted["ours"]["error"]
+
+
+def test_labels_are_timed_beside_those_of_scikit_learn(tmp_path: Path) -> None:
+    found = printed(
+        "labelling.py", tmp_path, "--rows", "3000", "--cases", "A", "--repeats", "1",
+        "--workers", "1",
+    )["A"]  # fmt: skip
+    assert set(found["seconds"]) == {"ours", "scikit-learn", "reading"}
+    assert found["times faster"] > 0
+    assert found["same labels"] > 0.999
