@@ -247,3 +247,9 @@ def test_a_component_that_has_gone_very_far_costs_the_others_no_digits() -> None
     first = Mixture(COVARIANCE_TYPES["diag"], np.full(3, 1 / 3), params)
     mean = em.fit(x, first, strength=1e-9, floor=0.0, max_iter=2).mixture.params["means"][1, 0]
     assert mean == pytest.approx(x[1:].mean(), abs=1e-3)
+
+
+def test_rows_of_another_width_than_the_start_are_refused() -> None:
+    mixture = random_mixture(COVARIANCE_TYPES["full"], 2, 2, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"wanted \(n, 2\) as the start"):
+        em.fit(np.zeros((100, 3)), mixture, strength=0.1)
