@@ -118,7 +118,7 @@ def checked_rows(start: Mixture, rows: RowBlocks, gathered: Gathering | None = N
     n, parts = 0, []
     for x, counts in rows:
         if x.shape[1:] != (start.n_features,):  # compiled code does not look
-            raise ValueError(f"rows of shape {x.shape}; wanted (n, {start.n_features}) as the start")
+            raise ValueError(f"rows of shape {x.shape}; wanted (n, {start.n_features})")
         if counts is not None and len(counts) != len(x):
             raise ValueError(f"{len(counts)} sample weights for {len(x)} rows; wanted one each")
         n += len(x) if counts is None else int(np.count_nonzero(counts))
