@@ -27,6 +27,7 @@ def printed(name: str, tmp_path: Path, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_local_fits_are_timed_beside_those_of_scikit_learn(tmp_path: Path) -> None:
     found = printed(
         "local_fit.py", tmp_path, "--share", "0.002", "--seeds", "0", "1", "--cases", "A diag",
@@ -74,6 +75,7 @@ def test_the_aggregation_is_timed_beside_loops_over_pairs(tmp_path: Path) -> Non
     assert size["peak MB"] >= size["peak MB before"]
 
 
+@pytest.mark.slow
 def test_many_partitions_share_tasks(tmp_path: Path) -> None:
     found = printed(
         "many_partitions.py", tmp_path, "--partitions", "120", "--many", "100", "--together", "30"

@@ -70,7 +70,7 @@ class Plan:
     rows        1000, 100 in each
     bytes       15.6 KiB
     decoded     15.6 KiB, 1.0 bytes a byte used
-    memory      513.0 MiB a worker
+    memory      512.0 MiB a worker
     """
 
     kind: Kind

@@ -319,6 +319,7 @@ class Killing:
         os._exit(1)
 
 
+@pytest.mark.slow
 def test_a_partition_that_kills_its_workers_costs_itself_only(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
