@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -248,6 +250,28 @@ def test_a_last_partition_that_was_filled_up_is_fitted_again(tmp_path: Path) -> 
     fitted: list[int] = []
     run(open_source(path), folder, tasks=counting(fitted))
     assert fitted == [PARTITIONS - 1, PARTITIONS]
+
+
+@pytest.mark.parametrize("written", [0, 3, 9, 14])
+def test_a_full_disk_leaves_nothing_that_looks_whole(
+    store: Path, whole: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    left = iter(range(written))
+    flush = os.fsync
+
+    def full(descriptor: int) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(open_source(store), tmp_path / "run")
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    assert run(open_source(store), tmp_path / "run") is not None
+    assert same(Ledger.open(tmp_path / "run").model(), whole.mixture)
 
 
 class DeadWorkers(InProcess):
