@@ -41,6 +41,7 @@ def test_local_fits_are_timed_beside_those_of_scikit_learn(tmp_path: Path) -> No
     assert found["scratch MB"]["ours"] < 32
 
 
+@pytest.mark.slow
 def test_passes_are_counted(tmp_path: Path) -> None:
     found = printed("passes.py", tmp_path, "--rows", "1500", "--seeds", "0", "--cases", "2")
     assert len(found) == 2
@@ -111,6 +112,7 @@ def test_a_store_is_fitted_beside_a_bare_read_and_em_by_hand(tmp_path: Path) -> 
     assert corrupted["by hand"]["error"] > 100 * corrupted["ours"]["error"]
 
 
+@pytest.mark.slow
 def test_labels_are_timed_beside_those_of_scikit_learn(tmp_path: Path) -> None:
     found = printed(
         "labelling.py", tmp_path, "--rows", "3000", "--cases", "A", "--repeats", "1",

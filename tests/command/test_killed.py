@@ -78,6 +78,7 @@ def check_unfinished(folder: Path) -> None:
         assert (xr.open_zarr(folder / "labels.zarr", chunks=None)["label"].values >= 0).all()
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_each_stage_ends_as_one_that_never_was(here: Path) -> None:
     whole = finish(here / "whole")
     folder = here / "killed"

@@ -124,6 +124,7 @@ def test_who_kills_later_is_left_out_there(
     assert same(result, fit(broken, asked, InProcess()))
 
 
+@pytest.mark.slow
 def test_a_death_that_does_not_come_again_changes_no_bit(
     source: Source, workers: Client, tmp_path: Path
 ) -> None:
@@ -165,6 +166,7 @@ def test_waiting_in_the_queue_is_no_hanging(workers: Client) -> None:
     assert [value for _, value in tasks.results(handles)] == [None] * 8
 
 
+@pytest.mark.slow
 def test_a_quorum_ends_the_fits(source: Source, workers: Client) -> None:
     tasks = OnCluster(workers, waiting=Waiting(quorum=CHUNKS - 1))
     result = fit(faulty(source, {6: hangs}), settings(), tasks)
@@ -208,6 +210,7 @@ def test_of_several_in_a_task_only_the_guilty_one_fails(
     assert same(result, fit(faulty(source, {guilty: breaks}), asked, InProcess()))
 
 
+@pytest.mark.slow
 def test_few_tasks_are_under_way_at_a_time(workers: Client) -> None:
     tasks = OnCluster(workers)
     handles = {i: tasks.submit("fit", (i,), lingers) for i in range(40)}
@@ -227,6 +230,7 @@ def test_a_run_without_workers_ends() -> None:
             list(tasks.results({0: tasks.submit("fit", (0,), lingers)}))
 
 
+@pytest.mark.slow
 def test_what_killed_its_workers_is_not_sent_again(workers: Client) -> None:
     tasks = OnCluster(workers)
     guilty = tasks.submit("start", (0,), leaves)
