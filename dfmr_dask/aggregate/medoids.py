@@ -17,7 +17,7 @@ SEEDS, FEWEST_SEEDS = 2000, 20  # components, and machines, among which a first 
 Array = NDArray[np.float64]
 
 
-def medoids(estimates: Estimates) -> tuple[Estimates, Mixture]:
+def medoids(estimates: Estimates) -> tuple[Estimates, Mixture, NDArray[np.intp]]:
     """Align estimates to a mixture each of whose components is a medoid.
 
     No machine can be what all are aligned to first: where it has a bad component, the others' bad
@@ -31,11 +31,14 @@ def medoids(estimates: Estimates) -> tuple[Estimates, Mixture]:
         Aligned.
     reference : Mixture
         With the median weights.
+    order : ndarray of shape (m, K)
+        Which component of each stands where now.
     """
     reference = _shared_by_most(estimates)
     chosen: list[int] = []
     for _ in range(REALIGNMENTS):
-        near = estimates.reordered(orders(estimates, reference))
+        order = orders(estimates, reference)
+        near = estimates.reordered(order)
         found = [medoid(near, k) for k in range(near.weights.shape[1])]
         weights = np.median(near.weights, axis=0)
         params = take(near.params, (np.array(found), np.arange(len(found))))
@@ -43,7 +46,7 @@ def medoids(estimates: Estimates) -> tuple[Estimates, Mixture]:
         if found == chosen:
             break
         chosen = found
-    return near, reference
+    return near, reference, order
 
 
 def _shared_by_most(estimates: Estimates) -> Mixture:
