@@ -14,8 +14,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from dfmr_dask.aggregate.caveats import FROM_SAMPLES, NOT_MERGED, ONE_PARTITION, caveats
+from dfmr_dask.aggregate.jackknife import (
+    LEVEL,
+    LOG_ODDS,
+    LOGARITHM,
+    Jackknifed,
+    jackknifed,
+)
 from dfmr_dask.aggregate.parts import Parts, Pieces
 from dfmr_dask.errors import NoStandardErrors
 from dfmr_dask.families.base import Params, stack, take
@@ -23,38 +30,8 @@ from dfmr_dask.families.factors import factors
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 
-LEVEL = 0.95  # of an interval, unless another one is asked for
-ENOUGH_ROWS = 50  # rows a partition, for each partition; below, bias may be as large as the noise
-ROUNDING = 64 * float(np.finfo(np.float64).eps)  # differences up to that mean nothing
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Jackknifed:
-    """A number, or an array of them, and how sure it is.
-
-    Attributes
-    ----------
-    value : ndarray
-        Of the mixture itself.
-    standard_error : ndarray
-        In the units of the value.
-    lower, upper : ndarray
-        The interval that covers the truth with probability ``level``, as far as the notes of
-        :class:`StandardErrors` allow.
-    level : float
-    corrected : ndarray
-        The value without the bias that curvature gives it: the weighted mean of what remains when
-        partitions are left out shows it. Bias within the partitions stays.
-    """
-
-    value: Array
-    standard_error: Array
-    lower: Array
-    upper: Array
-    level: float
-    corrected: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,54 +96,15 @@ class StandardErrors:
         >>> messages = [said(i, 0.1 * i) for i in range(11)]
         >>> found = standard_errors(messages, aggregate(messages, aggregator="vanilla").parts)
         >>> sure = found.of(lambda mixture: mixture.params["means"][0, 0])
-        >>> float(sure.value), round(float(sure.standard_error), 3)  # their deviation over sqrt(11)
-        (0.5, 0.1)
+        >>> round(float(sure.standard_error), 3)  # their standard deviation over sqrt(11)
+        0.1
         """
         value = _called(function, self.mixture, "the mixture", None)
         many = [
             _called(function, self.without(i), f"the mixture without part {i}", value.shape)
             for i in range(len(self))
         ]
-        return self.jackknifed(value, np.stack(many), level)
-
-    def jackknifed(
-        self,
-        value: Array,
-        without: Array,
-        level: float = LEVEL,
-        *,
-        scale: Scale | None = None,
-        where: Mask | None = None,
-    ) -> Jackknifed:
-        """Return how sure values are, from the same values without each partition (m, ...).
-
-        Parameters
-        ----------
-        value : ndarray of shape (...)
-        without : ndarray of shape (m, ...)
-        level : float
-        scale : Scale, optional
-            On which the interval is symmetric; of the numbers themselves by default.
-        where : mask of shape (...), optional
-            Which of them the scale is for.
-
-        References
-        ----------
-        Busing, Meijer & van der Leeden (1999), Delete-m jackknife for unequal m; EVIDENCE 10.
-        """
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"level = {level}; wanted a probability between 0 and 1")
-        error, bias, heard = _spread(value, without, self.shares)
-        quantile = stats.t.ppf(0.5 + 0.5 * level, np.maximum(heard - 1, 1))
-        lower, upper = value - quantile * error, value + quantile * error
-        if scale is not None:
-            there = np.ones(value.shape, dtype=bool) if where is None else where
-            middle = scale.there(value[there])
-            radius = (
-                quantile[there] * _spread(middle, scale.there(without[:, there]), self.shares)[0]
-            )
-            lower[there], upper[there] = scale.back(middle - radius), scale.back(middle + radius)
-        return Jackknifed(value, error, lower, upper, level, value - bias)
+        return jackknifed(value, np.stack(many), self.shares, level)
 
     def parameters(self, level: float = LEVEL) -> dict[str, Jackknifed]:
         """Return how sure weights and parameters are, by name, in the shapes of the mixture's.
@@ -179,15 +117,15 @@ class StandardErrors:
         for name, value in self.mixture.params.items():
             variances = _variances(name, value)
             scale = None if variances is None else LOGARITHM
-            one = self.jackknifed(value, self.params[name], level, scale=scale, where=variances)
+            one = jackknifed(
+                value, self.params[name], self.shares, level, scale=scale, where=variances
+            )
             found[name] = self._unless_alone(one)
         return found
 
     def _weights(self, level: float) -> Jackknifed:
-        value = self.mixture.weights
-        if len(value) == 1:
-            return self.jackknifed(value, self.weights, level)
-        return self.jackknifed(value, self.weights, level, scale=LOG_ODDS)
+        scale = LOG_ODDS if self.mixture.n_components > 1 else None
+        return jackknifed(self.mixture.weights, self.weights, self.shares, level, scale=scale)
 
     def _unless_alone(self, one: Jackknifed) -> Jackknifed:
         if not self.alone:
@@ -227,19 +165,9 @@ class StandardErrors:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """Numbers on another scale, and back."""
-
-    there: Callable[[Array], Array]
-    back: Callable[[Array], Array]
-
-
-LOGARITHM = Scale(np.log, np.exp)
-LOG_ODDS = Scale(lambda p: np.log(p / (1.0 - p)), lambda z: 1.0 / (1.0 + np.exp(-z)))
-
-
-def standard_errors(messages: Sequence[Message], parts: Parts | None) -> StandardErrors:
+def standard_errors(
+    messages: Sequence[Message], parts: Parts | None, mixture: Mixture | None = None
+) -> StandardErrors:
     """Merge all but one of the partitions, for each of them, as all of them were merged.
 
     Parameters
@@ -247,26 +175,23 @@ def standard_errors(messages: Sequence[Message], parts: Parts | None) -> Standar
     messages : sequence of Message
     parts : Parts or None
         Of an :class:`~dfmr_dask.aggregate.aggregators.Aggregation` of these messages.
+    mixture : Mixture, optional
+        What EM passes over the rows made of the merged mixture: the errors are laid around it.
 
     Raises
     ------
     NoStandardErrors
-        When fewer than two partitions were merged, or the aggregator merges none.
+        When fewer than two partitions were merged, or the mixture is no average of what partitions
+        say.
 
     References
     ----------
     EVIDENCE 10: the delete-one-partition jackknife with fixed assignment.
     """
     if parts is None:
-        raise NoStandardErrors(
-            "the aggregator does not merge what partitions say by their rows; dfmr, vanilla and "
-            "oracle do"
-        )
+        raise NoStandardErrors(NOT_MERGED)
     if len(parts.ids) < 2:
-        raise NoStandardErrors(
-            "one partition alone was merged, and there is nothing to compare it with; cut the rows "
-            "into more of them (n_partitions=, rows_per_partition=)"
-        )
+        raise NoStandardErrors(ONE_PARTITION)
     said = {message.partition: message.mixture for message in messages}
     mixtures = [one for i in parts.ids if (one := said[int(i)]) is not None]
     along = np.arange(len(mixtures))[:, None], parts.order
@@ -274,25 +199,49 @@ def standard_errors(messages: Sequence[Message], parts: Parts | None) -> Standar
     params = take(stack([one.params for one in mixtures]), along)
     pieces = Pieces.of(mixtures[0].family, weights, params, parts)
     without = [pieces.mixture(i) for i in range(len(pieces.rows))]
-    return StandardErrors(
-        Mixture(pieces.family, *pieces.mixture()),
+    whole, alone = Mixture(pieces.family, *pieces.mixture()), pieces.alone()
+    found = StandardErrors(
+        whole,
         pieces.rows / pieces.rows.sum(),
         np.stack([one for one, _ in without]),
         stack([one for _, one in without]),
-        pieces.alone(),
+        alone,
+        tuple(caveats(parts, alone, polished=mixture is not None)),
     )
+    return found if mixture is None else found.recentered(mixture)
 
 
-def _spread(value: Array, without: Array, shares: Array) -> tuple[Array, Array, NDArray[np.intp]]:
-    """Return standard errors, bias by curvature, and how many partitions have a say."""
-    off = without - value
-    rounding = ROUNDING * np.maximum(np.abs(without).max(axis=0), np.abs(value))
-    off = np.where(np.abs(off) <= rounding, 0.0, off)
-    share = shares.reshape(-1, *(1,) * value.ndim)
-    bias = ((1.0 - share) * off).sum(axis=0)
-    times = 1.0 / share - 1.0  # h - 1
-    variance = ((times * off - bias) ** 2 / times).mean(axis=0)
-    return np.sqrt(variance), bias, (off != 0.0).sum(axis=0)
+def reported_errors(
+    messages: Sequence[Message], parts: Parts | None, mixture: Mixture, chosen: str, passes: int
+) -> StandardErrors | NoStandardErrors:
+    """Return the standard errors of the mixture that is reported, or why it has none.
+
+    Parameters
+    ----------
+    messages : sequence of Message
+    parts : Parts or None
+        What the aggregate was merged from.
+    mixture : Mixture
+        What is reported, its components numbered as the aggregate's.
+    chosen : {"aggregate", "polished", "start", "center"}
+        What the check at the end let stand.
+    passes : int
+        How many polishing passes over the rows were taken from there.
+    """
+    if chosen in ("start", "center"):
+        return NoStandardErrors(
+            f"the check kept the {chosen}, which is no average of what partitions say; merge their "
+            "estimates alone (dfmr aggregate) to see how sure these are"
+        )
+    try:
+        found = standard_errors(
+            messages, parts, mixture if passes or chosen == "polished" else None
+        )
+    except NoStandardErrors as reason:
+        return reason
+    if chosen == "polished":
+        return replace(found, notes=(*found.notes, FROM_SAMPLES))
+    return found
 
 
 def _called(

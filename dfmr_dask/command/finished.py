@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from dfmr_dask.aggregate.aggregators import Aggregation, aggregate
+from dfmr_dask.aggregate.uncertainty import StandardErrors, reported_errors
 from dfmr_dask.command.config import configuration
 from dfmr_dask.command.jobs import Say, silent, tasks_for
 from dfmr_dask.command.preparation import fit_settings, opened
 from dfmr_dask.command.schema import RunConfig, SourceSection
 from dfmr_dask.data.files import read_facts, write_bytes, write_json, write_mixture
 from dfmr_dask.data.source import Source
-from dfmr_dask.data.stores import appearing_whole
+from dfmr_dask.data.stores import appearing_whole, write_dataset
 from dfmr_dask.errors import InvalidConfiguration, InvalidSource, RunFolderExists
 from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.label_folder import check_path
@@ -23,6 +24,8 @@ from dfmr_dask.run.label_store import Written, write_answers
 from dfmr_dask.run.labelling import QUESTIONS
 from dfmr_dask.run.ledger import SUMMARY, Ledger
 from dfmr_dask.run.results import Result, as_csv, verdict_table
+from dfmr_dask.run.standard_errors import FILE as ERRORS
+from dfmr_dask.run.standard_errors import with_errors
 from dfmr_dask.show.summary import Summary, summarize
 
 
@@ -214,6 +217,7 @@ def _only_aggregated(found: Aggregation, ledger: Ledger, byzantine: Collection[i
         seconds={},
         byzantine=tuple(byzantine),
         chosen="",
+        errors=reported_errors(ledger.messages(), found.parts, found.mixture, "aggregate", 0),
     )
 
 
@@ -224,6 +228,7 @@ def _aggregate_written(
     locations = [str(text) for text in ledger.partitions()["location"].values]
     table = verdict_table(locations, result.messages, result.verdict)
     names = {"model": "model.npz", "partitions_csv": "partitions.csv", "summary": SUMMARY}
+    names |= {"standard_errors": ERRORS} if isinstance(result.errors, StandardErrors) else {}
     summary = summarize(
         {key: before[key] for key in ("source", "features", "plan", "partitions")},
         result,
@@ -236,5 +241,8 @@ def _aggregate_written(
         partial.mkdir()
         write_mixture(partial / names["model"], result.mixture, **facts)
         write_bytes(partial / names["partitions_csv"], as_csv(table))
+        if isinstance(result.errors, StandardErrors):
+            units = facts.get("units", {})
+            write_dataset(partial / ERRORS, with_errors(result.errors, before["features"], units))
         write_json(partial / names["summary"], summary)
     return summary

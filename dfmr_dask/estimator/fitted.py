@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.results import Result
 
 
-def take(model: Any, result: Result, partitions: xr.Dataset) -> None:
+def take(model: Any, result: Result, partitions: xr.Dataset, units: Mapping[str, str]) -> None:
     """Set the fitted attributes."""
     describe(model, result.mixture)
     kept = _kept(result)
@@ -26,6 +27,8 @@ def take(model: Any, result: Result, partitions: xr.Dataset) -> None:
     model.n_passes_ = int(result.passes)
     model.converged_ = all(message.converged for message in kept)
     model.lower_bound_ = float(result.score)
+    model.errors_ = result.errors
+    model.units_ = dict(units)
 
 
 def describe(model: Any, mixture: Mixture) -> None:

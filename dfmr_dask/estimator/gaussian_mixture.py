@@ -19,13 +19,14 @@ from dfmr_dask.estimator.parameters import CONSTRAINTS, settings_of
 from dfmr_dask.estimator.rows import source_of
 from dfmr_dask.estimator.saved import as_scikit_learn, read_estimator, write_estimator
 from dfmr_dask.estimator.starts import continued
+from dfmr_dask.estimator.uncertain import Uncertain
 from dfmr_dask.run import pipeline
 from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.results import partition_table
 
 
-class GaussianMixture(Answers):
+class GaussianMixture(Uncertain, Answers):
     """Gaussian mixture fitted partition by partition, right while almost half of them are bad.
 
     Parameters
@@ -102,6 +103,8 @@ class GaussianMixture(Answers):
         Which partitions were kept and dropped, and why.
     partitions_ : xarray.Dataset
         One entry a partition: where its rows lie, status, distances, reason, log-likelihood.
+    standard_errors_ : xarray.Dataset
+        Of weights, means and covariances, with 95 % intervals; none with a single partition.
 
     Examples
     --------
@@ -226,7 +229,7 @@ class GaussianMixture(Answers):
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
             result = pipeline.fit(source, settings, tasks, ledger=ledger)
-            take(self, result, partition_table(source, result))
+            take(self, result, partition_table(source, result), source.units)
             if ledger is not None:
                 finish_run(ledger, self, source, settings, result, self.partitions_)
         warn_of_doubts(self, result)

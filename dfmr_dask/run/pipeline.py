@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from dfmr_dask.aggregate.alignment import like
+from dfmr_dask.aggregate.uncertainty import reported_errors
 from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import DegenerateRows, InvalidSource
@@ -104,8 +105,11 @@ def fit(
         scores, rows = score(context, aggregation, agreed, [polished.mixture, *compared.values()])
 
     said = [polished.note] if polished.note else []
+    mixture = like(polished.mixture, aggregation.mixture)  # the verdict names its components
+    with timed(seconds, "errors"):
+        errors = reported_errors(messages, aggregation.parts, mixture, chosen, polished.passes)
     return Result(
-        like(polished.mixture, aggregation.mixture),  # the verdict names the aggregate's components
+        mixture,
         verdict,
         messages,
         agreed.start,
@@ -118,6 +122,7 @@ def fit(
         (*source.plan.notes, *notes, *said, *notes_on(settings, messages, verdict)),
         chosen,
         polished.passes,
+        errors,
     )
 
 

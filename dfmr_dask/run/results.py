@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from dfmr_dask.aggregate.uncertainty import StandardErrors
 from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import Source
+from dfmr_dask.errors import NoStandardErrors
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 
@@ -45,6 +47,8 @@ class Result:
         What the check at the end let stand.
     passes : int
         How many polishing passes were taken from there.
+    errors : StandardErrors or NoStandardErrors
+        How sure the mixture is, or why nothing tells.
     """
 
     mixture: Mixture
@@ -60,6 +64,7 @@ class Result:
     notes: tuple[str, ...] = ()
     chosen: str = "aggregate"
     passes: int = 0
+    errors: StandardErrors | NoStandardErrors = field(default_factory=NoStandardErrors)
 
 
 def partition_table(source: Source, result: Result) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,6 +11,7 @@ FILTERING = "dfmr"  # the aggregator that filters, and so the one that can certi
 SHOWN_FEATURES = 6  # columns of the table of components; the model file has all of them
 SHOWN_IDS = 12
 CHOSEN = {"polished": "aggregate after more rounds on samples"}  # the others as they are called
+MOST_DIGITS = 8  # behind the point
 SAME_REASON = 3  # from so many reasons of one form on, one stands for all
 
 
@@ -25,6 +27,7 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         _head(summary),
         _partitions(summary),
         _components(summary),
+        _uncertainty(summary),
         _comparison(summary),
         _listed("Doubts", summary["doubts"]),
         _listed("Notes", summary["notes"]),
@@ -144,12 +147,35 @@ def _components(summary: Mapping[str, Any]) -> str:
     features = summary["features"][:SHOWN_FEATURES]
     rows = [["", "weight", *features]]
     for k, one in enumerate(summary["components"]):
-        pairs = zip(one["mean"], one["sd"], strict=True)
-        cells = [f"{_number(mean)} ± {_number(sd)}" for mean, sd in pairs]
-        rows.append([str(k), f"{one['weight']:.4f}", *cells[:SHOWN_FEATURES]])
+        errors = one.get("mean_error", [None] * len(one["mean"]))
+        cells = [
+            f"{_sure(mean, error)} ({_number(sd)})"
+            for mean, error, sd in zip(one["mean"], errors, one["sd"], strict=True)
+        ]
+        weight = _sure(one["weight"], one.get("weight_error"), f"{one['weight']:.4f}")
+        rows.append([str(k), weight, *cells[:SHOWN_FEATURES]])
+    known = summary.get("standard_errors", {}).get("known", False)
     more = len(summary["features"]) - len(features)
-    title = "Components  weight, and mean ± standard deviation of each feature"
+    title = "Components  weight, and mean (standard deviation) of each feature"
+    title += ", ± standard error" if known else ""
     return _table(title + (f" ({more} more features in the model)" if more else ""), rows)
+
+
+def _sure(value: float, error: float | None, told: str = "") -> str:
+    """Write a number with its standard error, where that is known, to the same digits."""
+    if error is None or not error > 0.0:
+        return told or _number(value)
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    if digits > MOST_DIGITS or error >= 1e5:
+        return f"{_number(value)} ± {error:.2g}"
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def _uncertainty(summary: Mapping[str, Any]) -> str:
+    """Say what standard errors don't cover, or why there are none."""
+    told = summary.get("standard_errors", {"notes": []})
+    title = "Standard errors" if told.get("known") else "No standard errors"
+    return _listed(title, told["notes"])
 
 
 def _comparison(summary: Mapping[str, Any]) -> str:
