@@ -6,6 +6,7 @@
     python -m dfmr_dask.experiments.studies photograph
     python -m dfmr_dask.experiments.studies adversaries
     python -m dfmr_dask.experiments.studies insiders
+    python -m dfmr_dask.experiments.studies coverage 500    # data sets
 
 Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
 """
@@ -22,6 +23,7 @@ import numpy as np
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import open_source
 from dfmr_dask.experiments.accuracy import error, ratio_interval
+from dfmr_dask.experiments.coverage import coverage
 from dfmr_dask.experiments.insiders import insiders
 from dfmr_dask.experiments.photograph import (
     FULL,
@@ -181,7 +183,7 @@ def whole_store(seeds: Sequence[int] = range(5)) -> list[Scored]:
     return out
 
 
-STUDIES: Mapping[str, Callable[[], Sequence[Any]]] = {
+STUDIES: Mapping[str, Callable[..., Sequence[Any]]] = {
     "truth": lambda: simulated_truth(n_features=10, n_components=5),
     "truth-50": lambda: simulated_truth(
         n_features=50, n_components=10, scales=(1.0, 1.0, 1.5, 2.0, 3.0), start_at_truth=True
@@ -190,9 +192,10 @@ STUDIES: Mapping[str, Callable[[], Sequence[Any]]] = {
     "photograph": photograph,
     "adversaries": adversaries,
     "insiders": insiders,
+    "coverage": coverage,
 }
 
 
 if __name__ == "__main__":
-    for row in STUDIES[sys.argv[1]]():
+    for row in STUDIES[sys.argv[1]](*map(int, sys.argv[2:])):
         print(row)
