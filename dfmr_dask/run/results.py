@@ -14,6 +14,7 @@ from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import Source
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
+from dfmr_dask.selection.curve import Selection
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +46,8 @@ class Result:
         What the check at the end let stand.
     passes : int
         How many polishing passes were taken from there.
+    selection : Selection or None
+        How the number of components was chosen, where it was.
     """
 
     mixture: Mixture
@@ -60,6 +63,7 @@ class Result:
     notes: tuple[str, ...] = ()
     chosen: str = "aggregate"
     passes: int = 0
+    selection: Selection | None = None
 
 
 def partition_table(source: Source, result: Result) -> xr.Dataset:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dfmr_dask.errors import InvalidMessage
 
 Floats = NDArray[np.float64]
 
@@ -163,3 +166,51 @@ def _errors(differences: Floats, share: Floats) -> Floats:
         return np.full(differences.shape[1], np.nan)
     apart = differences - share @ differences
     return np.asarray(np.sqrt((share**2) @ apart**2 * m / (m - 1)))
+
+
+def as_plain(found: Selection) -> dict[str, Any]:
+    """Return a selection as plain lists, numbers and texts."""
+    out = {name: getattr(found, name) for name in Selection.__slots__}
+    lists = {name: value.tolist() for name, value in out.items() if isinstance(value, np.ndarray)}
+    left_out = [{"id": int(i), "reason": why} for i, why in found.left_out.items()]
+    names = {name: list(out[name]) for name in ("orders", "partitions", "notes")}
+    return {**out, **lists, **names, "left_out": left_out}
+
+
+def selection_from(value: Any) -> Selection:
+    """Rebuild what :func:`as_plain` returned, from a file that may say anything.
+
+    Raises
+    ------
+    InvalidMessage
+        When it is no such thing.
+    """
+    try:
+        return _rebuilt(dict(value))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InvalidMessage(f"no selection of an order: {type(error).__name__} {error}") from error
+
+
+def _rebuilt(told: dict[str, Any]) -> Selection:
+    orders = tuple(int(k) for k in told["orders"])
+    curves = {
+        name: np.array([np.nan if one is None else one for one in told[name]], dtype=np.float64)
+        for name in ("scores", "gains", "gain_errors", "bic", "aic", "bic_errors")
+    }
+    if int(told["n_components"]) not in orders or orders[0] < 1:
+        raise ValueError(f"n_components {told['n_components']!r:.40} among {orders!r:.80}")
+    if any(one.shape != (len(orders),) for one in curves.values()):
+        raise ValueError("curves of other lengths than the orders")
+    gain = told["min_gain"]
+    return Selection(
+        orders=orders,
+        **curves,
+        parameters=np.array(told["parameters"], dtype=np.int64),
+        rows=int(told["rows"]),
+        n_components=int(told["n_components"]),
+        reason=str(told["reason"]),
+        min_gain=None if gain is None else float(gain),
+        left_out={int(one["id"]): str(one["reason"]) for one in told["left_out"]},
+        partitions=tuple(int(i) for i in told["partitions"]),
+        notes=tuple(str(note) for note in told["notes"]),
+    )

@@ -94,11 +94,12 @@ def heard(
     ----------
     METHOD 12; EVIDENCE 9 and 11.
     """
-    messages, usable, left_out = [], dict[int, Sample](), dict[int, str]()
+    fits, usable, left_out = list[Mixture](), dict[int, Sample](), dict[int, str]()
     for i, sample in samples.items():
         try:
-            usable[i], one = _checked(sample, family, n_features, most_rows, floor)
-            messages.append(Message(i, "fitted", len(usable[i]), mixture=one))
+            checked, one = _checked(sample, family, n_features, most_rows, floor)
+            usable[i] = checked
+            fits.append(one)
         except (DfmrError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
             left_out[i] = f"its sample cannot be used: {error}"[:200]
     if len(left_out) >= max(1, len(usable)):
@@ -110,13 +111,18 @@ def heard(
     if not shared_weights:
         note = "weights are free: every usable sample counts in the choice of n_components"
         return Heard(usable, left_out, (note,), alike=False)
-    return _judged(messages, usable, left_out)
+    return _judged(fits, usable, left_out)
 
 
 def _judged(
-    messages: Sequence[Message], usable: Mapping[int, Sample], left_out: Mapping[int, str]
+    fits: Sequence[Mixture], usable: Mapping[int, Sample], left_out: Mapping[int, str]
 ) -> Heard:
     """Pass the verdict at K = 1."""
+    ids = list(usable)
+    messages = [
+        Message(place, "fitted", len(usable[i]), mixture=one)
+        for place, (i, one) in enumerate(zip(ids, fits, strict=True))
+    ]
     verdict = aggregate(messages).verdict
     wide = max((gate.level for gate in verdict.gates), default=0.0)
     if wide > UNLIKE:
@@ -126,8 +132,8 @@ def _judged(
             "bad partitions are among them"
         )
         return Heard(usable, left_out, (note,), alike=False)
-    kept = {i: usable[i] for i in verdict.kept}
-    said = {i: f"at K = 1: {why}" for i, why in verdict.dropped.items()}
+    kept = {ids[place]: usable[ids[place]] for place in verdict.kept}
+    said = {ids[place]: f"at K = 1: {why}" for place, why in verdict.dropped.items()}
     return Heard(kept, {**left_out, **said})
 
 
@@ -183,9 +189,16 @@ def _checked(
         raise ValueError("NaN or infinity among its rows")
     if weights is not None:
         weights = _scaled(weights, len(rows))
+    return Sample(rows, weights), one_component(family, rows, weights, floor)
+
+
+def one_component(
+    family: Family, rows: Rows, weights: NDArray[np.float64] | None, floor: float
+) -> Mixture:
+    """Return the mixture of one component that fits rows."""
     overall = overall_statistics(family, rows, weights)
     params = family.from_statistics(overall, family.pseudo_rows(overall, len(rows) ** -0.5, floor))
-    return Sample(rows, weights), Mixture(family, [1.0], params)
+    return Mixture(family, [1.0], params)
 
 
 def _scaled(weights: NDArray[np.float64], rows: int) -> NDArray[np.float64]:

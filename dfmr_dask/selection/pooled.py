@@ -92,6 +92,11 @@ def pooled(
     return _curve(found, trial, parts, fits, min_gain)
 
 
+def rows_wanted(family: Family, max_components: int, n_features: int, partitions: int) -> int:
+    """Return how many rows of each partition are pooled."""
+    return ROWS
+
+
 def path(trial: Trial, most: int, rng: np.random.Generator) -> dict[int, Mixture]:
     """Return a fit of every order from 1 to ``most``."""
     here = first_guess(
