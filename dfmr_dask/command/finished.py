@@ -214,6 +214,7 @@ def _only_aggregated(found: Aggregation, ledger: Ledger, byzantine: Collection[i
         seconds={},
         byzantine=tuple(byzantine),
         chosen="",
+        selection=ledger.selection(),
     )
 
 

@@ -132,6 +132,34 @@ def verdict_table(
     return table
 
 
+def selection_table(found: Selection) -> xr.Dataset:
+    """Return the curve over orders that the number of components was chosen from.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimension ``n_components``; attributes tell the chosen order, why, and on how many rows.
+    """
+    units = {"score": "nats a row", "gain": "nats a row", "gain_error": "nats a row"}
+    columns = {
+        "score": found.scores,
+        "gain": found.gains,
+        "gain_error": found.gain_errors,
+        "bic": found.bic,
+        "bic_error": found.bic_errors,
+        "aic": found.aic,
+        "n_parameters": found.parameters,
+    }
+    table = xr.Dataset(
+        {name: ("n_components", column) for name, column in columns.items()},
+        coords={"n_components": list(found.orders)},
+        attrs={"chosen": found.n_components, "reason": found.reason, "rows": found.rows},
+    )
+    for name, unit in units.items():
+        table[name].attrs["units"] = unit
+    return table
+
+
 def as_csv(table: xr.Dataset) -> bytes:
     """Return what the table has one number or text a partition of."""
     flat = table.drop_dims({"component", "feature"} & set(table.dims))

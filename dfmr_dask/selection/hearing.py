@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.aggregators import aggregate
-from dfmr_dask.aggregate.distances import per_row, squared_distances
+from dfmr_dask.aggregate.distances import per_row
+from dfmr_dask.aggregate.blockwise import squared_distances
 from dfmr_dask.aggregate.vote import crowd
 from dfmr_dask.errors import DfmrError, TooFewMessages
 from dfmr_dask.families.base import Family, Rows
@@ -164,9 +165,7 @@ def without_strangers(found: Heard, mixture: Mixture) -> Heard:
     if inside.all():
         return found
     ids = np.array(list(found.samples))
-    said = dict.fromkeys(
-        ids[~inside].tolist(), "its rows lie elsewhere than those of the majority"
-    )
+    said = dict.fromkeys(ids[~inside].tolist(), "its rows lie elsewhere than those of the majority")
     kept = {int(i): found.samples[int(i)] for i in ids[inside]}
     return Heard(kept, {**found.left_out, **said}, found.notes)
 
@@ -198,7 +197,7 @@ def one_component(
     """Return the mixture of one component that fits rows."""
     overall = overall_statistics(family, rows, weights)
     params = family.from_statistics(overall, family.pseudo_rows(overall, len(rows) ** -0.5, floor))
-    return Mixture(family, [1.0], params)
+    return Mixture(family, np.ones(1), params)
 
 
 def _scaled(weights: NDArray[np.float64], rows: int) -> NDArray[np.float64]:

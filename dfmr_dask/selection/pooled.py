@@ -78,9 +78,7 @@ def pooled(
     >>> pooled({i: drawn() for i in range(12)}, Gaussian(), 1, 6, rng).n_components
     3
     """
-    found = heard(
-        samples, family, n_features, rows, floor=floor, shared_weights=shared_weights
-    )
+    found = heard(samples, family, n_features, rows, floor=floor, shared_weights=shared_weights)
     most = _most(found, family, n_features, max_components)
     for _ in range(ROUNDS):
         trial, parts = _trial(found, family, floor)
@@ -146,7 +144,7 @@ def _curve(
     counts = np.ones(len(trial.x)) if trial.weight is None else trial.weight
     pieces, mass = scores, counts
     if len(found.samples) >= FEW_PARTITIONS:
-        mass = np.bincount(parts, weights=counts)
+        mass = np.asarray(np.bincount(parts, weights=counts), dtype=np.float64)
         pieces = np.stack([np.bincount(parts, weights=counts * one) for one in scores.T], axis=1)
         pieces /= mass[:, None]
     parameters = [one.n_parameters for one in fits.values()]
