@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.aggregators import aggregate
-from dfmr_dask.aggregate.distances import per_row
 from dfmr_dask.aggregate.blockwise import squared_distances
+from dfmr_dask.aggregate.distances import per_row
 from dfmr_dask.aggregate.vote import crowd
 from dfmr_dask.errors import DfmrError, TooFewMessages
 from dfmr_dask.families.base import Family, Rows
