@@ -44,8 +44,7 @@ class Merged:
     checked : bool
         Whether the check has come to its end.
     scores : mapping of numbers of sites to pairs
-        What each site that was asked scores the mixture, in nats a row, and the rows of its
-        sample, once the check has come to its end.
+        What each site that was asked scores the mixture, in nats a row, and on how many rows.
     ballot : Ballot or None
         What sites must answer before the check can go on.
     waiting : tuple of str
@@ -212,11 +211,8 @@ def _after_check(
             f"the {chosen} scores better on the kept sites' samples than the aggregate: their "
             "estimates may come from different optima"
         )
-    scores = _scores(poll, mixture)
-    mixture = like(mixture, outcome.mixture)
-    return replace(
-        merged, mixture=mixture, verdict=verdict, chosen=chosen, checked=True, scores=scores
-    )
+    merged = replace(merged, verdict=verdict, chosen=chosen, scores=_scores(poll, mixture))
+    return replace(merged, mixture=like(mixture, outcome.mixture), checked=True)
 
 
 def _scores(poll: Poll, mixture: Mixture) -> dict[int, tuple[float, float]]:

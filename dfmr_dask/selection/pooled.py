@@ -160,7 +160,7 @@ def _price(trial: Trial, most: int) -> float:
 
 def _bic(trial: Trial, found: Fit) -> float:
     n = len(trial.x)
-    return found.mixture.n_parameters * float(np.log(n)) - 2.0 * n * found.log_likelihood
+    return float(found.mixture.n_parameters * np.log(n) - 2.0 * n * found.log_likelihood)
 
 
 def _most(found: Heard, family: Family, n_features: int, wanted: int) -> int:
