@@ -40,6 +40,8 @@ class Stage(IntEnum):
     REDUCE = 24
     CORRUPT_PASS = 25
     SHUFFLE = 40
+    SELECT = 60
+    CORRUPT_SAMPLE = 61
 
 
 def generator(seed: int, stage: Stage, partition: int = 0) -> np.random.Generator:

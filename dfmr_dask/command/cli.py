@@ -19,6 +19,7 @@ import click
 from dfmr_dask import __version__
 from dfmr_dask.command.aggregating import aggregate
 from dfmr_dask.command.parties import agree, answer, fit_local, propose
+from dfmr_dask.command.selecting import select
 from dfmr_dask.command.shuffling import shuffle
 from dfmr_dask.command.terminal import (
     config_argument,
@@ -236,7 +237,7 @@ def show(run: Path, as_json: bool) -> None:
     show_summary(Ledger.open(run).summary(), as_json)
 
 
-for command in (aggregate, shuffle, propose, agree, answer, fit_local):
+for command in (aggregate, select, shuffle, propose, agree, answer, fit_local):
     commands.add_command(command)
 
 

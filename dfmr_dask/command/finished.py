@@ -218,6 +218,7 @@ def _only_aggregated(found: Aggregation, ledger: Ledger, byzantine: Collection[i
         byzantine=tuple(byzantine),
         chosen="",
         errors=reported_errors(ledger.messages(), found.parts, found.mixture, "aggregate", 0),
+        selection=ledger.selection(),
     )
 
 

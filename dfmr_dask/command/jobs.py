@@ -28,14 +28,18 @@ from dfmr_dask.errors import InvalidSource, LabelsDiffer
 from dfmr_dask.experiments.accuracy import error
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.cluster import PATIENT, open_tasks
+from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, Event, ignore
 from dfmr_dask.run.label_store import Written, write_answers
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.pipeline import fit, timed
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result, partition_table
+from dfmr_dask.run.selection import choose_order
 from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import Waiting
+from dfmr_dask.selection.curve import Selection
+from dfmr_dask.show.selection_picture import selection_picture
 from dfmr_dask.show.summary import Summary, facts_of, summarize
 
 Say = Callable[[str], None]
@@ -92,6 +96,25 @@ def run(
             return _written(
                 config, inputs, ledger, result, {**seconds, **result.seconds}, tasks, emit
             )
+
+
+def select(config: RunConfig, *, emit: Emit = ignore, say: Say = silent) -> Selection:
+    """Choose the number of components for a configuration, and fit nothing.
+
+    Raises
+    ------
+    DfmrError
+        Of the kind that tells what is wrong.
+    """
+    if config.simulate is not None:
+        make_store(config, lambda done, total: emit(Event("simulate", done, total)))
+    mixture = config.mixture.model_copy(update={"n_components": "auto"})
+    config = config.model_copy(update={"mixture": mixture})
+    inputs = open_inputs(config)
+    settings, source = fit_settings(config), inputs.source
+    with tasks_for(config.cluster, source.in_memory, say, config.waiting.waiting()) as tasks:
+        context = Context(source, settings, tasks, emit, replacement=inputs.replacement)
+        return choose_order(context)[1]
 
 
 @contextmanager
@@ -155,6 +178,9 @@ def _written(
             told = f"{len(written.unread)} of {written.blocks} blocks could not be read again"
             result = replace(result, notes=(*result.notes, f"{told}, and have no labels"))
         files["labels"] = str(place)
+    if result.selection is not None:
+        selection_picture(folder / "selection.png", result.selection)
+        files["selection_picture"] = str(folder / "selection.png")
     if config.picture:
         picture, name = folder / "segmentation.png", config.aggregate.aggregator
         with timed(seconds, "picture"):

@@ -23,7 +23,7 @@ from dfmr_dask.show.summary import facts_of, summarize
 # Which parameters stand in which section of a configuration.
 SECTIONS = {
     "mixture": (
-        *("n_components", "covariance_type", "init_params", "n_init"),
+        *("n_components", "max_components", "min_gain", "covariance_type", "init_params", "n_init"),
         *("tol", "reg_covar", "max_iter", "outliers", "dtype_work"),
     ),
     "aggregate": ("aggregator", "method", "weights", "gates", "rho", "unit", "polish"),

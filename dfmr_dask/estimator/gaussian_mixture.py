@@ -24,6 +24,7 @@ from dfmr_dask.run import pipeline
 from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.results import partition_table
+from dfmr_dask.run.settings import MAX_COMPONENTS
 
 
 class GaussianMixture(Uncertain, Answers):
@@ -31,7 +32,8 @@ class GaussianMixture(Uncertain, Answers):
 
     Parameters
     ----------
-    n_components : int, default=1
+    n_components : int or "auto", default=1
+        ``auto`` chooses the number of components from the partitions' samples, before the fit.
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
     tol : float, default=1e-6
         EM of a partition stops when an iteration gains less than this, in nats a row.
@@ -81,6 +83,11 @@ class GaussianMixture(Uncertain, Answers):
         and inflate the floor of all covariances. 1000 leaves heavy tails alone.
     dtype_work : {"float64", "float32"}, default="float64"
         ``float32`` climbs in single precision as far as that can tell, and ends in double.
+    max_components : int, default=10
+        The most that ``n_components="auto"`` tries.
+    min_gain : float, optional
+        Nats a row that a further component must bring for ``n_components="auto"``: for real data,
+        where the BIC may ask for ever more components.
 
     Attributes
     ----------
@@ -89,6 +96,12 @@ class GaussianMixture(Uncertain, Answers):
         (K, d, d), (d, d), (K, d) or (K,) by ``covariance_type``, as in scikit-learn.
     converged_ : bool
         Whether EM converged in all kept partitions.
+    n_components_ : int
+        Components of the model.
+    bic_, aic_ : ndarrays, only after ``n_components="auto"``
+        Criteria of 1, 2, ... components on the pooled samples, the lower the better.
+    selection_ : xarray.Dataset, only after ``n_components="auto"``
+        The curve: score, gain of the last component, and criteria, with standard errors.
     n_iter_ : int
         Most EM iterations of a kept partition.
     n_passes_ : int
@@ -121,7 +134,7 @@ class GaussianMixture(Uncertain, Answers):
 
     def __init__(  # noqa: D107
         self,
-        n_components: int = 1,
+        n_components: int | str = 1,
         *,
         covariance_type: str = "full",
         tol: float = 1e-6,
@@ -147,6 +160,8 @@ class GaussianMixture(Uncertain, Answers):
         corruption: Corruption | None = None,
         outliers: float | None = None,
         dtype_work: str = "float64",
+        max_components: int = MAX_COMPONENTS,
+        min_gain: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -173,6 +188,8 @@ class GaussianMixture(Uncertain, Answers):
         self.corruption = corruption
         self.outliers = outliers
         self.dtype_work = dtype_work
+        self.max_components = max_components
+        self.min_gain = min_gain
 
     def fit(
         self,

@@ -7,6 +7,10 @@
     python -m dfmr_dask.experiments.studies adversaries
     python -m dfmr_dask.experiments.studies insiders
     python -m dfmr_dask.experiments.studies coverage 500    # data sets
+    python -m dfmr_dask.experiments.studies orders
+    python -m dfmr_dask.experiments.studies orders-50
+    python -m dfmr_dask.experiments.studies orders-from-scores
+    python -m dfmr_dask.experiments.studies orders-photograph
 
 Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
 """
@@ -25,6 +29,12 @@ from dfmr_dask.data.source import open_source
 from dfmr_dask.experiments.accuracy import error, ratio_interval
 from dfmr_dask.experiments.coverage import coverage
 from dfmr_dask.experiments.insiders import insiders
+from dfmr_dask.experiments.orders import (
+    orders,
+    orders_of_many_features,
+    orders_of_photograph,
+)
+from dfmr_dask.experiments.orders_from_scores import orders_from_scores
 from dfmr_dask.experiments.photograph import (
     FULL,
     PARTITIONS,
@@ -193,6 +203,10 @@ STUDIES: Mapping[str, Callable[..., Sequence[Any]]] = {
     "adversaries": adversaries,
     "insiders": insiders,
     "coverage": coverage,
+    "orders": orders,
+    "orders-50": orders_of_many_features,
+    "orders-from-scores": orders_from_scores,
+    "orders-photograph": orders_of_photograph,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from dfmr_dask.aggregate.aggregators import Aggregation
 from dfmr_dask.aggregate.aggregators import aggregate as aggregated
 from dfmr_dask.aggregate.alignment import like
 from dfmr_dask.aggregate.check import checked
+from dfmr_dask.aggregate.questions import Answers, Score
 from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.files import write_json, write_mixture
 from dfmr_dask.errors import AggregationFailed, InvalidExchange, TooFewMessages
@@ -42,6 +43,8 @@ class Merged:
         What the check let stand.
     checked : bool
         Whether the check has come to its end.
+    scores : mapping of numbers of sites to pairs
+        What each site that was asked scores the mixture, in nats a row, and on how many rows.
     ballot : Ballot or None
         What sites must answer before the check can go on.
     waiting : tuple of str
@@ -58,6 +61,7 @@ class Merged:
     waiting: tuple[str, ...]
     rejected: Mapping[str, str]
     checked: bool = False
+    scores: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -207,8 +211,18 @@ def _after_check(
             f"the {chosen} scores better on the kept sites' samples than the aggregate: their "
             "estimates may come from different optima"
         )
-    mixture = like(mixture, outcome.mixture)
-    return replace(merged, mixture=mixture, verdict=verdict, chosen=chosen, checked=True)
+    merged = replace(merged, verdict=verdict, chosen=chosen, scores=_scores(poll, mixture))
+    return replace(merged, mixture=like(mixture, outcome.mixture), checked=True)
+
+
+def _scores(poll: Poll, mixture: Mixture) -> dict[int, tuple[float, float]]:
+    """Return what sites scored the mixture that was chosen, in the vote at the end."""
+    question, answers = poll.replies[-1] if poll.replies else (None, Answers({}))
+    if not isinstance(question, Score):
+        return {}
+    place = [one is mixture for one in question.candidates].index(True)
+    heard = answers.heard.items()
+    return {i: (float(one.values[place]), float(one.rows_to_score)) for i, one in heard}
 
 
 def _has_start(inbox: Inbox) -> bool:

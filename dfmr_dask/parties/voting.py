@@ -41,6 +41,8 @@ class Poll:
         Go on without the sites that have not answered the ballot that stands.
     heard : list of mappings
         Grows by a round with each ballot that is closed.
+    replies : list of questions and answers
+        Of the rounds that are closed.
     """
 
     exchange: Exchange
@@ -52,6 +54,7 @@ class Poll:
     heard: list[Mapping[str, str]]
     proposed: Callable[[Question], Answers] = lambda question: Answers({})
     digests: set[str] = field(default_factory=set)
+    replies: list[tuple[Question, Answers]] = field(default_factory=list)
 
     def reply(self, question: Question) -> Answers | Ballot:
         """Return the answers to a question, or the ballot that asks for them."""
@@ -72,7 +75,9 @@ class Poll:
         self.heard.append({site: one.digest for site, one in answered.items()})
         numbers = {site: i for i, site in enumerate(self.sites)}
         values = {numbers[site]: one.letter.value for site, one in answered.items()}
-        return Answers(dict(sorted(values.items())))
+        said = Answers(dict(sorted(values.items())))
+        self.replies.append((question, said))
+        return said
 
     def _is_last(self, number: int) -> bool:
         """Tell whether it is the ballot that stands, which alone can be closed before its time."""

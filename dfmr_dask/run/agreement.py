@@ -49,7 +49,7 @@ class Agreed:
 
 def agree_on_start(context: Context) -> Agreed:
     """Draw samples, propose, score, vote, and improve in rounds (METHOD 11, steps 1 to 6)."""
-    samples, given = _draw_samples(context), context.settings.start
+    samples, given = _samples(context), context.settings.start
     if context.settings.method == "paper":
         return Agreed(given, None, samples)
     asking = Asking(context, samples)
@@ -79,15 +79,28 @@ def agreed_again(
     start, total_rows, sample_rows, proposers
         As they stand in :class:`Agreed`.
     """
-    asking = Asking(context, _draw_samples(context))
+    asking = Asking(context, _samples(context))
     pilots = {i: asking.pilot(i) for i in proposers}
     return Agreed(start, total_rows, asking.samples, pilots, sample_rows, tuple(proposers))
 
 
-def _draw_samples(context: Context) -> dict[int, Any]:
+def _samples(context: Context) -> dict[int, Any]:
+    """Return the samples of the order of the fit, drawn now unless they are there."""
+    drawn = draw_samples(context) if context.drawn is None else context.drawn
+    if context.settings.selection is None:
+        return dict(drawn)
+    submit, local = context.tasks.submit, context.local
+    return {
+        i: submit("start", ("trimmed", i), partition.trimmed, one, local)
+        for i, one in drawn.items()
+    }
+
+
+def draw_samples(context: Context) -> dict[int, Any]:
     """Draw samples in all partitions, or in 400 random ones of a larger number.
 
-    Where each partition starts on its own, all of them need samples.
+    Where each partition starts on its own, all of them need samples. Where the order is yet to be
+    chosen, they are large enough for the largest one.
     """
     voters = list(range(len(context.source.plan)))
     if len(voters) > MOST_VOTERS and context.settings.method != "paper":
@@ -98,7 +111,8 @@ def _draw_samples(context: Context) -> dict[int, Any]:
 
 def _draw_sample(context: Context, i: int) -> Any:
     source, j = context.rows_of(i, frozenset(context.byzantine))
-    p = context.settings.family.n_parameters(context.settings.n_components, source.n_features)
+    order = context.local.most_components or context.settings.n_components
+    p = context.settings.family.n_parameters(order, source.n_features)
     rows = source.plan.partitions[j].rows or 1 << 62
     wanted = sum(sample_sizes(p, rows, alone=context.local.alone))
     rng = generator(context.settings.seed, Stage.SAMPLE_BLOCKS, i)

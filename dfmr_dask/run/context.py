@@ -37,6 +37,7 @@ class Context:
     emit: Emit
     ledger: Ledger | None = None
     replacement: Source | None = None
+    drawn: Mapping[int, Any] | None = None  # handles of samples, drawn before the order was known
 
     @property
     def byzantine(self) -> tuple[int, ...]:
@@ -61,6 +62,7 @@ class Context:
             alone=len(self.source.plan) == 1,
             outliers=chosen.outliers,
             dtype_work=chosen.dtype_work,
+            most_components=chosen.selection.max_components if chosen.selection else None,
         )
 
     def fits_run(self, mixture: Any) -> bool:

@@ -79,6 +79,8 @@ def identity(source: Source, settings: Settings, replacement: Source | None) -> 
     del told["sha256"]
     fit = {name: _plain_setting(getattr(settings, name)) for name in FIT}
     fit["own starts"] = settings.method == "paper"
+    if settings.selection is not None:
+        fit["selection"] = _plain_setting(settings.selection)
     if replacement is not None:
         fit["replacement"] = replacement.description
     aggregation = {name: getattr(settings, name) for name in AGGREGATION}

@@ -2,6 +2,7 @@
 
 run.json            first: settings, source, and the identity of the run; state "running"
 pieces.json         where each partition lies, and which chunks were there
+selection.json      how the number of components was chosen, where it was
 start.npz           the common start, once it is agreed, and N
 messages/00000.npz  what the partitions of one task said, as it arrives
 unanswered.json     partitions that gave no answer at all, and why: asked again when a run goes on
@@ -25,6 +26,7 @@ from typing import Any
 import xarray as xr
 
 from dfmr_dask.data.files import (
+    plain,
     read_facts,
     read_json,
     read_mixture,
@@ -40,9 +42,11 @@ from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.places import aside, check_room, forget, set_aside
 from dfmr_dask.run.results import as_csv
 from dfmr_dask.run.standard_errors import FILE as ERRORS
+from dfmr_dask.selection.curve import Selection, as_plain, selection_from
 
 DESCRIPTION, SUMMARY, MESSAGES = "run.json", "summary.json", "messages"
 PIECES, START, UNANSWERED = "pieces.json", "start.npz", "unanswered.json"
+SELECTION = "selection.json"
 LARGEST_JSON = 1 << 28
 
 
@@ -159,6 +163,15 @@ class Ledger:
         self.describe(description, pieces)
         earlier = aside(self.folder)
         return Ledger(self.folder, earlier if earlier.is_dir() else None)
+
+    def record_selection(self, found: Selection) -> None:
+        """Write how the number of components was chosen; no row is in it."""
+        write_json(self.folder / SELECTION, plain(as_plain(found)))
+
+    def selection(self) -> Selection | None:
+        """Return how the number of components was chosen, if that is there."""
+        path = self.folder / SELECTION
+        return selection_from(read_json(path, LARGEST_JSON)) if path.is_file() else None
 
     def record_start(self, mixture: Mixture, **facts: Any) -> None:
         """Write the common start, and what was agreed with it."""

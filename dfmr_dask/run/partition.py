@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ class LocalSettings:
     alone: bool = False
     outliers: float | None = None
     dtype_work: str = "float64"
+    most_components: int | None = None  # that samples are drawn for, where the order is chosen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +77,9 @@ def draw(partition: int, reader: Reader, settings: LocalSettings) -> Drawn | Fai
         valid = read_valid(reader, settings.outliers)
         x = valid.table
         _check_rows(valid, settings)
-        p = settings.family.n_parameters(settings.n_components, x.shape[1])
-        least = settings.family.min_rows(settings.n_components, x.shape[1])
+        order = settings.most_components or settings.n_components
+        p = settings.family.n_parameters(order, x.shape[1])
+        least = settings.family.min_rows(order, x.shape[1])
         rng = generator(settings.seed, Stage.SAMPLE, partition)
         sample = start.draw_sample(
             x, p, rng, least=least, alone=settings.alone, weights=valid.weights
@@ -85,6 +87,19 @@ def draw(partition: int, reader: Reader, settings: LocalSettings) -> Drawn | Fai
         return Drawn(sample, len(x), valid.mass, valid.read)
     except Exception as error:  # a bad partition is data
         return Failure(_told(error))
+
+
+def trimmed(drawn: Drawn | Failure, settings: LocalSettings) -> Drawn | Failure:
+    """Return what a partition would have drawn for the order that was chosen since."""
+    if isinstance(drawn, Failure):
+        return drawn
+    d = drawn.sample.fit.shape[1]
+    least = settings.family.min_rows(settings.n_components, d)
+    if drawn.rows < least:
+        return Failure(_too_few(drawn.rows, settings.n_components, d, least))
+    p = settings.family.n_parameters(settings.n_components, d)
+    sample = start.trimmed(drawn.sample, p, drawn.rows, least=least, alone=settings.alone)
+    return replace(drawn, sample=sample)
 
 
 def seen(partition: int, drawn: Drawn | Failure) -> int | Failure:
@@ -253,12 +268,15 @@ def _check_rows(valid: Valid, settings: LocalSettings) -> None:
     needed = settings.family.min_rows(settings.n_components, len(settings.features))
     if valid.rows < needed:
         raise DegenerateRows(
-            f"{valid.rows} valid rows; {settings.n_components} components of "
-            f"{len(settings.features)} features need at least {needed}"
+            _too_few(valid.rows, settings.n_components, len(settings.features), needed)
         )
     if len(valid.constant):
         names = ", ".join(repr(settings.features[i]) for i in valid.constant)
         raise DegenerateRows(f"constant in every row: feature {names}")
+
+
+def _too_few(rows: int, order: int, d: int, needed: int) -> str:
+    return f"{rows} valid rows; {order} components of {d} features need at least {needed}"
 
 
 def _told(error: Exception) -> str:

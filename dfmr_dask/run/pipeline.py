@@ -1,4 +1,4 @@
-"""The order of the stages: start, fit, aggregate, check, polish. No other file knows it."""
+"""The order of the stages: select, start, fit, aggregate, check, polish. No other file knows it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.polish import Polished, polish
 from dfmr_dask.run.results import Result
+from dfmr_dask.run.selection import choose_order
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.stages import (
     aggregate_messages,
@@ -27,6 +28,7 @@ from dfmr_dask.run.stages import (
 )
 from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import NOT_AWAITED
+from dfmr_dask.selection.curve import Selection
 
 NAMED = 20  # partitions that a note lists
 
@@ -75,6 +77,12 @@ def fit(
     seconds: dict[str, float] = {}
 
     known = {} if ledger is None else ledger.answered()
+    selection = None
+    if settings.selection is not None:
+        with timed(seconds, "select"):
+            context, selection = choose_order(context)
+    settings = context.settings  # with the order that was chosen
+
     with timed(seconds, "start"):
         agreed = agree(context, known)
 
@@ -119,10 +127,11 @@ def fit(
         dict(zip(compared, scores[1:], strict=True)),
         seconds,
         context.byzantine,
-        (*source.plan.notes, *notes, *said, *notes_on(settings, messages, verdict)),
+        (*source.plan.notes, *notes, *said, *notes_on(settings, messages, verdict, selection)),
         chosen,
         polished.passes,
         errors,
+        selection,
     )
 
 
@@ -144,8 +153,14 @@ def agree(context: Context, known: Mapping[int, Message]) -> Agreed:
     return agreed
 
 
-def notes_on(settings: Settings, messages: Sequence[Message], verdict: Verdict) -> Iterator[str]:
-    """Say what users should know of the fits that were merged."""
+def notes_on(
+    settings: Settings,
+    messages: Sequence[Message],
+    verdict: Verdict,
+    selection: Selection | None = None,
+) -> Iterator[str]:
+    """Say what users should know of the choice of the order, and of the fits that were merged."""
+    yield from () if selection is None else selection.notes
     absent = [message for message in messages if message.reason.startswith(NOT_AWAITED)]
     if absent:
         numbers = ", ".join(str(message.partition) for message in absent[:NAMED])

@@ -16,6 +16,7 @@ from dfmr_dask.data.source import Source
 from dfmr_dask.errors import NoStandardErrors
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
+from dfmr_dask.selection.curve import Selection
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +50,8 @@ class Result:
         How many polishing passes were taken from there.
     errors : StandardErrors or NoStandardErrors
         How sure the mixture is, or why nothing tells.
+    selection : Selection or None
+        How the number of components was chosen, where it was.
     """
 
     mixture: Mixture
@@ -65,6 +68,7 @@ class Result:
     chosen: str = "aggregate"
     passes: int = 0
     errors: StandardErrors | NoStandardErrors = field(default_factory=NoStandardErrors)
+    selection: Selection | None = None
 
 
 def partition_table(source: Source, result: Result) -> xr.Dataset:
@@ -130,6 +134,34 @@ def verdict_table(
         table[f"deviation_{name}"] = (dims, values[..., 0] if one else values, units)
     table["log_likelihood"].attrs["units"] = "nats a row"
     table["seconds"].attrs["units"] = "s"
+    return table
+
+
+def selection_table(found: Selection) -> xr.Dataset:
+    """Return the curve over orders that the number of components was chosen from.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimension ``n_components``; attributes tell the chosen order, why, and on how many rows.
+    """
+    units = {"score": "nats a row", "gain": "nats a row", "gain_error": "nats a row"}
+    columns = {
+        "score": found.scores,
+        "gain": found.gains,
+        "gain_error": found.gain_errors,
+        "bic": found.bic,
+        "bic_error": found.bic_errors,
+        "aic": found.aic,
+        "n_parameters": found.parameters,
+    }
+    table = xr.Dataset(
+        {name: ("n_components", column) for name, column in columns.items()},
+        coords={"n_components": list(found.orders)},
+        attrs={"chosen": found.n_components, "reason": found.reason, "rows": found.rows},
+    )
+    for name, unit in units.items():
+        table[name].attrs["units"] = unit
     return table
 
 

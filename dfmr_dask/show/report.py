@@ -26,6 +26,7 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     parts = [
         _head(summary),
         _partitions(summary),
+        selection_text(summary.get("selection")),
         _components(summary),
         _uncertainty(summary),
         _comparison(summary),
@@ -176,6 +177,29 @@ def _uncertainty(summary: Mapping[str, Any]) -> str:
     told = summary.get("standard_errors", {"notes": []})
     title = "Standard errors" if told.get("known") else "No standard errors"
     return _listed(title, told["notes"])
+def selection_text(told: Mapping[str, Any] | None) -> str:
+    """Lay out the curve that the number of components was chosen from; nothing without one.
+
+    Parameters
+    ----------
+    told : mapping or None
+        From :func:`dfmr_dask.selection.curve.as_plain`, or read again from JSON.
+    """
+    if told is None:
+        return ""
+    best = min(told["bic"])
+    columns = (told[name] for name in ("orders", "scores", "gains", "gain_errors", "bic"))
+    rows = [["", "K", "score", "gain of the last component", "BIC over the smallest"]]
+    for order, score, gain, error, bic in zip(*columns, strict=True):
+        mark = "*" if order == told["n_components"] else ""
+        gained = "" if gain is None else f"{gain:.4f}" + (f" ± {error:.4f}" if error else "")
+        rows.append([mark, str(order), f"{score:.4f}", gained, f"{bic - best:.1f}"])
+    title = (
+        f"Order       {told['n_components']} components: {told['reason']} "
+        f"({told['rows']:,} rows of {len(told['partitions'])} partitions; nats a row)"
+    )
+    out = [f"  not heard {line}" for line in grouped(told["left_out"])]
+    return "\n".join([_table(title, rows), *out])
 
 
 def _comparison(summary: Mapping[str, Any]) -> str:

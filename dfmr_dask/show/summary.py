@@ -12,6 +12,7 @@ from dfmr_dask.aggregate.estimates import collect
 from dfmr_dask.aggregate.jackknife import jackknifed
 from dfmr_dask.aggregate.uncertainty import StandardErrors
 from dfmr_dask.aggregate.verdict import Verdict
+from dfmr_dask.data.files import plain
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import NoStandardErrors
 from dfmr_dask.families.base import Params
@@ -19,6 +20,7 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
+from dfmr_dask.selection.curve import as_plain
 
 Summary = dict[str, Any]
 
@@ -66,6 +68,7 @@ def summarize(
         (mean log-likelihood a row over the kept partitions, in nats), ``seconds`` by stage,
         ``files``, and more; ``components_left_out`` is null unless components were judged one by
         one: how many (``components``) of how many of the kept partitions (``partitions``).
+        ``selection`` is null unless the number of components was chosen: the curve over orders.
     """
     verdict, messages = result.verdict, result.messages
     return {
@@ -93,6 +96,7 @@ def summarize(
         "error": (errors or {}).get(settings.aggregator),
         "components": components(result.mixture, result.errors),
         "standard_errors": _covered(result.errors),
+        "selection": None if result.selection is None else plain(as_plain(result.selection)),
         "compared": _compared(result, disagreement or {}, errors or {}),
         "seconds": {stage: round(float(value), 3) for stage, value in seconds.items()},
         "files": dict(files),
