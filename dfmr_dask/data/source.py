@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ import xarray as xr
 
 from dfmr_dask.data import fingerprints
 from dfmr_dask.data.backends import Backend, Opened, RowsBackend
-from dfmr_dask.data.choosing import Wish, planned
+from dfmr_dask.data.choosing import Wish, chunked, planned
 from dfmr_dask.data.grid import Box
+from dfmr_dask.data.mixing import Chunked
 from dfmr_dask.data.opening import opened_data
 from dfmr_dask.data.plan import Plan
-from dfmr_dask.data.readers import Reader
+from dfmr_dask.data.readers import BoxReader, Reader
 from dfmr_dask.data.streaming import Stream
 from dfmr_dask.errors import InvalidSource
 
@@ -48,6 +49,8 @@ class Source:
         Whether features have names of their own, and are not but numbered.
     weight : str or None
         What the weights of rows are called; None where each row counts once.
+    chunked : Chunked or None
+        What :meth:`interleaved` plans with; None where rows do not lie in chunks.
     """
 
     features: tuple[str, ...]
@@ -61,6 +64,7 @@ class Source:
     named: bool
     backend: Backend
     weight: str | None = None
+    chunked: Chunked | None = None
 
     @property
     def weighted(self) -> bool:
@@ -93,7 +97,7 @@ class Source:
             "dtype": self.dtype.str,
             "data": self.backend.identity(),
             "plan": {
-                "kind": self.plan.kind,
+                "kind": self.plan.name,
                 "partitions": len(self.plan),
                 "sha256": digest.hexdigest(),
             },
@@ -133,6 +137,8 @@ class Source:
             which gives the same block by block to who goes through it.
         """
         reader = self.backend.reader(self.plan.partitions[partition])
+        if self.plan.skips and isinstance(reader, BoxReader):
+            reader = replace(reader, skips=True)
         return Stream(reader, held=False) if partition in self.plan.streamed else reader
 
     def sample_rows(self, partition: int, n: int, rng: np.random.Generator) -> Reader:
@@ -142,6 +148,27 @@ class Source:
         Partitions of up to 4 MiB are read whole, and those of which it would be more than half.
         """
         return self.backend.sampler(self.plan.partitions[partition], n, rng)
+
+    def interleaved(self, without: Collection[int] = ()) -> Source:
+        """Return the same data in partitions that are alike, each with rows from everywhere.
+
+        Parameters
+        ----------
+        without : collection of int
+            Partitions of this source whose rows are left out.
+
+        Raises
+        ------
+        InvalidSource
+            When rows do not lie in chunks, or none is left.
+
+        See Also
+        --------
+        dfmr_dask.data.mixing.mixed : How many there are, and what they are made of.
+        """
+        if self.chunked is None:
+            raise InvalidSource(f"{self.location}: its rows do not lie in chunks")
+        return replace(self, plan=self.chunked.mixed(self.plan, without))
 
     def as_dataarray(self) -> xr.DataArray:
         """Return a lazy array (sample dimensions..., feature) with the source's coordinates.
@@ -268,6 +295,7 @@ def open_source(
         named=opened.named,
         backend=opened.backend,
         weight=opened.weight,
+        chunked=chunked(opened, wish),
     )
 
 

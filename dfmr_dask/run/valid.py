@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from dfmr_dask.data.cost import MOST_TESTED, TESTED_BYTES
 from dfmr_dask.data.readers import BoxReader, WeightedRows
-from dfmr_dask.data.streaming import Block, Stream, regrouped
-from dfmr_dask.errors import DegenerateRows
+from dfmr_dask.data.streaming import Block, Lose, Stream, regrouped
+from dfmr_dask.errors import DegenerateRows, UnreadableChunk
 from dfmr_dask.families.base import Rows
 from dfmr_dask.kernels import even_rows
 from dfmr_dask.local.climbing import RowBlocks
@@ -44,6 +44,11 @@ class Valid:
         Numbers of the columns that hold one value in all rows.
     read : int
         All rows that were read.
+    lost : int
+        Rows of blocks that could not be read and were left out, where a plan allows that; they are
+        among those dropped.
+    why : str
+        The reason that the first of them gave.
     """
 
     x: Rows | RowBlocks
@@ -53,6 +58,8 @@ class Valid:
     mass: float | None
     constant: NDArray[np.intp]
     read: int
+    lost: int = 0
+    why: str = ""
 
     @property
     def blocks(self) -> RowBlocks:
@@ -136,6 +143,13 @@ class _Tally:
     lowest: float = 0.0
     total: float = 0.0
     tested: list[Block] = field(default_factory=list)
+    lost: int = 0
+    why: str = ""
+
+    def lose(self, rows: int, error: UnreadableChunk) -> None:
+        """Count rows that cannot be read, and keep the first reason."""
+        self.lost += rows
+        self.why = self.why or " ".join(str(error).split())
 
     def add(self, x: Rows, weights: Floats | None) -> NDArray[np.bool_]:
         """Count a block, and tell which of its rows are there and finite."""
@@ -211,23 +225,28 @@ class ValidBlocks(Sequence[Block]):
         return next(islice(self, place, None))
 
 
-def _steady(stream: Stream, tally: _Tally, limits: Bounds | None) -> Iterator[Block]:
+def _steady(
+    stream: Stream, tally: _Tally, limits: Bounds | None, lose: Lose | None = None
+) -> Iterator[Block]:
     rows = even_rows(stream.n_features, stream.dtype)
-    return regrouped(tally.filtered(stream, limits), rows)
+    return regrouped(tally.filtered(stream.blocks(lose), limits), rows)
 
 
 def _streamed(stream: Stream, outliers: float | None) -> Valid:
     """Go through the rows once, or twice for outliers, and keep nothing but what was counted."""
     row_bytes = stream.dtype.itemsize * stream.n_features
     tally = _Tally(stream.rows, _stride(stream.rows, row_bytes, outliers))
-    rows, mass, count, same = _counted(_steady(stream, tally, None), stream.n_features)
+    came = _steady(stream, tally, None, tally.lose)
+    rows, mass, count, same = _counted(came, stream.n_features)
     limits = tally.limits(outliers)
     if limits is not None:
         again = _steady(stream, _Tally(stream.rows, 0), limits)
         rows, mass, count, same = _counted(again, stream.n_features)
     blocks = ValidBlocks(stream, limits, count)
     total = mass if stream.weighted else None
-    return Valid(blocks, None, rows, tally.came - rows, total, np.flatnonzero(same), stream.rows)
+    dropped = tally.came + tally.lost - rows
+    constant, read = np.flatnonzero(same), stream.rows
+    return Valid(blocks, None, rows, dropped, total, constant, read, tally.lost, tally.why)
 
 
 def _counted(blocks: Iterable[Block], d: int) -> tuple[int, float, int, NDArray[np.bool_]]:
@@ -250,7 +269,7 @@ def _held(stream: Stream, outliers: float | None) -> Valid:
     x = np.empty((stream.rows, stream.n_features), stream.dtype)
     weights = np.empty(stream.rows) if stream.weighted else None
     n = 0
-    for rows, counts in tally.filtered(stream):
+    for rows, counts in tally.filtered(stream.blocks(tally.lose)):
         x[n : n + len(rows)] = rows
         if weights is not None:
             weights[n : n + len(rows)] = counts
@@ -273,7 +292,9 @@ def _held(stream: Stream, outliers: float | None) -> Valid:
 def _of_arrays(x: Rows, weights: Floats | None, tally: _Tally) -> Valid:
     mass = None if weights is None else float(weights.sum())
     constant = constant_columns(x) if len(x) else np.arange(x.shape[1])
-    return Valid(x, weights, len(x), tally.came - len(x), mass, constant, tally.rows)
+    dropped = tally.came + tally.lost - len(x)
+    read, lost = tally.rows, tally.lost
+    return Valid(x, weights, len(x), dropped, mass, constant, read, lost, tally.why)
 
 
 def _stride(rows: int, row_bytes: int, outliers: float | None) -> int:
