@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.questions import Score, Scores
+from dfmr_dask.data.source import Source
 from dfmr_dask.local.start import Sample, sample_sizes
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
@@ -49,7 +50,7 @@ class Shares:
     partitions: int
 
 
-def shares(context: Context, samples: Mapping[int, Any], start: Mixture, mixed: Context) -> Shares:
+def shares(context: Context, samples: Mapping[int, Any], start: Mixture, mixed: Source) -> Shares:
     """Ask pieces for their rows, and return how much of their samples is dealt.
 
     Parameters
@@ -59,8 +60,8 @@ def shares(context: Context, samples: Mapping[int, Any], start: Mixture, mixed: 
     samples : mapping of piece to handle
     start : Mixture
         What they score on the way.
-    mixed : Context
-        Of the interleaved partitions.
+    mixed : Source
+        In interleaved partitions.
     """
     asking = Asking(context, samples, honest=True)
     heard: dict[int, Scores] = dict(asking(Score(list(samples), [start], "shares")).heard)
@@ -72,17 +73,21 @@ def shares(context: Context, samples: Mapping[int, Any], start: Mixture, mixed: 
     p = context.settings.family.n_parameters(
         context.settings.n_components, context.source.n_features
     )
-    n = min(MOST_DEALT, len(mixed.source.plan))
-    wanted = sample_sizes(p, round(total / len(mixed.source.plan)), alone=len(mixed.source.plan) == 1)
-    given = [(one.rows_to_fit, one.rows_to_score) for one in heard.values()]
-    to_fit, to_score = (
-        min([n * most / total, *(one[k] / rows[i] for i, one in zip(heard, given, strict=True))])
-        for k, most in enumerate(wanted)
+    m = len(mixed.plan)
+    n = min(MOST_DEALT, m)
+    a, b = sample_sizes(p, round(total / m), alone=m == 1)
+    to_fit = [one.rows_to_fit / max(1.0, rows[i]) for i, one in heard.items()]
+    to_score = [one.rows_to_score / max(1.0, rows[i]) for i, one in heard.items()]
+    return Shares(
+        min([n * a / total, *to_fit]),
+        min([n * b / total, *to_score]),
+        total,
+        sum(masses) if masses else None,
+        n,
     )
-    return Shares(to_fit, to_score, total, sum(masses) if masses else None, n)
 
 
-def dealt_samples(
+def deal(
     context: Context, samples: Mapping[int, Any], mixed: Context, shares: Shares
 ) -> dict[int, Any]:
     """Deal samples of pieces to interleaved partitions, the first 32 of them.
@@ -149,8 +154,11 @@ def dealt(
         return Failure("no piece could draw a sample")
     n, rng = shares.partitions, generator(seed, Stage.SAMPLE, partition)
     first = [(partition + i) % n for i in range(len(given))]  # nobody gets all of the odd rows
-    fit, fit_weight = _joined([(s.fit[k::n], _part(s.fit_weight, k, n)) for s, k in zip(given, first, strict=True)], rng)
-    score, score_weight = _joined([(s.score[k::n], _part(s.score_weight, k, n)) for s, k in zip(given, first, strict=True)], rng)
+    pairs = list(zip(given, first, strict=True))
+    fit, fit_weight = _joined([(s.fit[k::n], _part(s.fit_weight, k, n)) for s, k in pairs], rng)
+    score, score_weight = _joined(
+        [(s.score[k::n], _part(s.score_weight, k, n)) for s, k in pairs], rng
+    )
     rows = max(1, round(shares.rows * planned / total))
     mass = None if shares.mass is None else shares.mass * planned / total
     return Drawn(Sample(fit, score, fit_weight, score_weight), rows, mass, planned)

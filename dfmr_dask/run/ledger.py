@@ -41,6 +41,7 @@ from dfmr_dask.run.results import as_csv
 
 DESCRIPTION, SUMMARY, MESSAGES = "run.json", "summary.json", "messages"
 PIECES, START, UNANSWERED = "pieces.json", "start.npz", "unanswered.json"
+WAY = "likeness.json"
 LARGEST_JSON = 1 << 28
 
 
@@ -166,6 +167,15 @@ class Ledger:
         """Return the common start and what was agreed with it, if it is there."""
         path = self.folder / START
         return (read_mixture(path), read_facts(path)) if path.is_file() else None
+
+    def record_way(self, way: Mapping[str, Any]) -> None:
+        """Write which way the run takes by the likeness of its pieces."""
+        write_json(self.folder / WAY, way)
+
+    def way(self) -> dict[str, Any] | None:
+        """Return which way the run takes, if that was chosen."""
+        path = self.folder / WAY
+        return dict(read_json(path, LARGEST_JSON)) if path.is_file() else None
 
     def record_messages(self, messages: Sequence[Message]) -> None:
         """Write what the partitions of one task said, as one file."""

@@ -11,10 +11,10 @@ from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import DegenerateRows, InvalidSource
 from dfmr_dask.message import Message
-from dfmr_dask.run.agreement import Agreed, agree_on_start, agreed_again
 from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.likeness import start_and_way
 from dfmr_dask.run.polish import Polished, polish
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
@@ -75,7 +75,7 @@ def fit(
 
     known = {} if ledger is None else ledger.answered()
     with timed(seconds, "start"):
-        agreed = agree(context, known)
+        context, agreed, way = start_and_way(context, known)
 
     with timed(seconds, "fit"):
         messages = fit_partitions(context, agreed, known)
@@ -115,28 +115,10 @@ def fit(
         dict(zip(compared, scores[1:], strict=True)),
         seconds,
         context.byzantine,
-        (*source.plan.notes, *notes, *said, *notes_on(settings, messages, verdict)),
+        (*context.source.plan.notes, *notes, *said, *notes_on(settings, messages, verdict)),
         chosen,
         polished.passes,
     )
-
-
-def agree(context: Context, known: Mapping[int, Message]) -> Agreed:
-    """Agree on the start and write it down, or take the one that a run had before it was cut.
-
-    Whatever is fitted later, rows that were appended included, starts there and with that N.
-    """
-    ledger = context.ledger
-    recorded = None if ledger is None else ledger.start()
-    if recorded is not None:
-        start, facts = recorded
-        asked = [i for i in facts.pop("proposers") if i not in known]
-        return agreed_again(context, start, proposers=asked, **facts)
-    agreed = agree_on_start(context)
-    if ledger is not None and agreed.start is not None:
-        facts = {"total_rows": agreed.total_rows, "sample_rows": agreed.sample_rows}
-        ledger.record_start(agreed.start, proposers=list(agreed.proposers), **facts)
-    return agreed
 
 
 def notes_on(settings: Settings, messages: Sequence[Message], verdict: Verdict) -> Iterator[str]:

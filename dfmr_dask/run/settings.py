@@ -17,6 +17,7 @@ from dfmr_dask.mixture import Mixture
 METHODS = ("blocks", "paper")
 WEIGHTS = ("shared", "free")
 WORK_DTYPES = ("float64", "float32")
+PLACES = ("flag", "drop", "ignore")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,9 @@ class Settings:
         Rows further than so many robust spreads from their partition's median are left out.
     dtype_work : {"float64", "float32"}
         ``float32`` climbs in single precision as far as that can tell, and ends in double.
+    places : {"flag", "drop", "ignore"}
+        What is done about pieces of an ``auto`` plan that fit better at other places than at their
+        own: they are told, left out of interleaved partitions as well, or not looked for.
 
     Raises
     ------
@@ -87,6 +91,7 @@ class Settings:
     corruption: Corruption | None = None
     outliers: float | None = None
     dtype_work: str = "float64"
+    places: str = "flag"
 
     def __post_init__(self) -> None:
         _check_choice("init_params", self.init_params, STARTS)
@@ -95,6 +100,7 @@ class Settings:
         _check_choice("unit", self.unit, UNITS)
         _check_choice("aggregator", self.aggregator, AGGREGATORS)
         _check_choice("dtype_work", self.dtype_work, WORK_DTYPES)
+        _check_choice("places", self.places, PLACES)
         for gate in self.gates or ():
             _check_choice("gates", gate, GATES)
         for name in self.compare:

@@ -1,0 +1,238 @@
+"""The way that a run takes, by the likeness of its pieces in the start's samples (EVIDENCE 11).
+
+``plan="auto"`` begins with one piece a chunk. Where samples find the pieces alike, the run goes on
+with them; where they differ in the weights of shared components, with the filter that leaves those
+free; else nobody is dropped for being unlike, and the same rows are fitted in interleaved
+partitions, from a start that is agreed on anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dfmr_dask.aggregate.questions import conclude
+from dfmr_dask.data.grid import rows_of
+from dfmr_dask.data.source import Source
+from dfmr_dask.likeness import Likeness, examined
+from dfmr_dask.message import Message
+from dfmr_dask.mixture import Mixture
+from dfmr_dask.run import partition
+from dfmr_dask.run.agreement import Agreed, agree_on_start, agreed_again, draw_samples
+from dfmr_dask.run.asking import Asking, terms_of
+from dfmr_dask.run.context import Context
+from dfmr_dask.run.dealing import Shares, deal, shares
+from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.tasks import Failure
+
+FEWEST = 3  # pieces, among which something can be said to stand apart
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Way:
+    """What was found out about the pieces, and what follows for the partitions.
+
+    Attributes
+    ----------
+    likeness : Likeness
+    failed : mapping of piece to reason
+        Those that gave no sample.
+    left_out : mapping of piece to reason
+        Those whose rows are in no interleaved partition.
+    shares : Shares or None
+        How samples are dealt to interleaved partitions.
+    """
+
+    likeness: Likeness
+    failed: Mapping[int, str] = field(default_factory=dict)
+    left_out: Mapping[int, str] = field(default_factory=dict)
+    shares: Shares | None = None
+
+    @property
+    def interleaved(self) -> bool:
+        """Whether partitions are others than the pieces."""
+        return self.likeness.route == "unlike"
+
+    def source(self, pieces: Source) -> Source:
+        """Return the partitions that are fitted."""
+        return pieces.interleaved(self.left_out) if self.interleaved else pieces
+
+    def settings(self, asked: Settings) -> Settings:
+        """Return the settings that follow.
+
+        Interleaved partitions hold rows of all pieces, and what differs between them is noise of
+        the dealing: none of them is dropped for it.
+        """
+        if self.likeness.route == "weights":
+            return replace(asked, weights="free")
+        if self.interleaved and asked.aggregator == "dfmr":
+            return replace(asked, aggregator="vanilla", unit="partition")
+        return asked
+
+    def context(self, pieces: Context) -> Context:
+        """Return what the stages after the start share."""
+        source = self.source(pieces.source)
+        return replace(pieces, source=source, settings=self.settings(pieces.settings))
+
+    def plain(self) -> dict[str, Any]:
+        """Return what JSON knows."""
+        told = {one.name: getattr(self.likeness, one.name) for one in fields(Likeness)}
+        dealt = None if self.shares is None else asdict(self.shares)
+        return {
+            **told, "failed": self.failed, "left_out": self.left_out, "shares": dealt,
+        }  # fmt: skip
+
+    @classmethod
+    def from_plain(cls, value: Mapping[str, Any]) -> Way:
+        """Rebuild what :meth:`plain` returned, after JSON."""
+        arrays = {name: np.array(value[name], dtype=np.float64) for name in ARRAYS}
+        texts = {name: _by_piece(value[name]) for name in ("off", "misplaced")}
+        groups = {"groups": np.array(value["groups"], dtype=np.intp)}
+        rest = {name: value[name] for name in ("route", "reason", "advice", "p_value", "size")}
+        pieces = tuple(int(i) for i in value["pieces"])
+        likeness = Likeness(pieces=pieces, **rest, **arrays, **texts, **groups)
+        dealt = None if value["shares"] is None else Shares(**value["shares"])
+        return cls(likeness, _by_piece(value["failed"]), _by_piece(value["left_out"]), dealt)
+
+
+ARRAYS = ("distances", "components", "features")
+
+
+def start_and_way(
+    context: Context, known: Mapping[int, Message]
+) -> tuple[Context, Agreed, Way | None]:
+    """Agree on the start, choose the way, and write both down; or take what a run had before.
+
+    Whatever is fitted later, rows that were appended included, starts there and with that N.
+
+    Parameters
+    ----------
+    context : Context
+        Of the pieces.
+    known : mapping of partition to Message
+        Of partitions that need no start any more.
+
+    Returns
+    -------
+    context : Context
+        Of the partitions that are fitted.
+    agreed : Agreed
+    way : Way or None
+        None where nothing was to be chosen.
+    """
+    ledger = context.ledger
+    recorded = None if ledger is None else ledger.start()
+    if ledger is not None and recorded is not None:
+        told = ledger.way()
+        way = None if told is None else Way.from_plain(told)
+        return _as_before(context, way, *recorded, known)
+    agreed = agree_on_start(context, draw_samples(context))
+    way = None
+    if agreed.start is not None and chooses(context):
+        way = _chosen(context, agreed.samples, agreed.start)
+        mixed = way.context(context)
+        if way.shares is not None:
+            samples = deal(context, agreed.samples, mixed, way.shares)
+            agreed = agree_on_start(mixed, samples)
+        if ledger is not None:
+            ledger.record_way(way.plain())
+        context = mixed
+    if ledger is not None and agreed.start is not None:
+        facts = {"total_rows": agreed.total_rows, "sample_rows": agreed.sample_rows}
+        ledger.record_start(agreed.start, proposers=list(agreed.proposers), **facts)
+    return context, agreed, way
+
+
+def chooses(context: Context) -> bool:
+    """Tell whether the way is chosen by the samples: a plan that is forced forces the way."""
+    plan = context.source.plan
+    return plan.auto and len(plan) >= FEWEST and context.settings.method != "paper"
+
+
+def _as_before(
+    context: Context,
+    way: Way | None,
+    start: Mixture,
+    facts: dict[str, Any],
+    known: Mapping[int, Message],
+) -> tuple[Context, Agreed, Way | None]:
+    """Go on with the start and the way of a run that was cut short."""
+    asked = [i for i in facts.pop("proposers") if i not in known]
+    samples = draw_samples(context)
+    if way is None:
+        return context, agreed_again(context, samples, start, proposers=asked, **facts), None
+    mixed = way.context(context)
+    if way.shares is not None:
+        samples = deal(context, samples, mixed, way.shares)
+    return mixed, agreed_again(mixed, samples, start, proposers=asked, **facts), way
+
+
+def examine(context: Context, samples: Mapping[int, Any], start: Mixture) -> Likeness:
+    """Ask the pieces whether they are alike; their places are asked for unless they are ignored."""
+    ignored = context.settings.places == "ignore"
+    positions = None if ignored else positions_of(context.source)
+    steps = examined(terms_of(context), list(samples), start, positions)
+    return conclude(steps, Asking(context, samples))
+
+
+def _chosen(context: Context, samples: Mapping[int, Any], start: Mixture) -> Way:
+    """Choose the way, and find out what interleaved partitions need to know."""
+    likeness = examine(context, samples, start)
+    failed = _unread(context, samples)
+    way = Way(likeness, failed)
+    if not way.interleaved:
+        return way
+    killed = {i: failed[i] for i, handle in samples.items() if _kills(handle) and i in failed}
+    dropped = likeness.misplaced if context.settings.places == "drop" else {}
+    way = replace(way, left_out=dict(sorted({**dropped, **killed}.items())))
+    dealing = {i: handle for i, handle in samples.items() if i not in way.left_out}
+    return replace(way, shares=shares(context, dealing, start, way.source(context.source)))
+
+
+def _unread(context: Context, samples: Mapping[int, Any]) -> dict[int, str]:
+    """Return which pieces gave no sample, and why."""
+    submit = context.tasks.submit
+    handles = {
+        i: submit("start", ("drawn", i), partition.seen, i, drawn) for i, drawn in samples.items()
+    }
+    came = context.gathered("start", handles)
+    return {i: one.reason for i, one in came.items() if isinstance(one, Failure)}
+
+
+def _kills(handle: Any) -> bool:
+    """Tell whether drawing a sample killed or blocked its worker: reading the rows would again."""
+    return getattr(handle, "verdict", None) is not None
+
+
+def positions_of(source: Source) -> NDArray[np.float64] | None:
+    """Return the centers of a source's partitions on its grid, in units of usual partitions.
+
+    Returns
+    -------
+    ndarray of shape (partitions, sample dimensions), or None
+        None where the rows of a partition lie in no one place.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from dfmr_dask.data import open_source
+    >>> from dfmr_dask.run.likeness import positions_of
+    >>> positions_of(open_source(da.zeros((40, 2), chunks=(10, 2)))).ravel()
+    array([0.5, 1.5, 2.5, 3.5])
+    """
+    parts = source.plan.partitions
+    if source.chunked is None or source.plan.kind == "interleaved":
+        return None
+    spans = [np.array(one.boxes, dtype=np.float64) for one in parts]  # (boxes, dims, 2)
+    sizes = [np.array([rows_of(box) for box in one.boxes]) for one in parts]
+    centers = np.array([size @ one.mean(axis=2) / size.sum() for one, size in zip(spans, sizes, strict=True)])
+    lengths = np.array([one[..., 1].max(axis=0) - one[..., 0].min(axis=0) for one in spans])
+    return np.asarray(centers / np.median(lengths, axis=0))
+
+
+def _by_piece(value: Mapping[str, Any]) -> dict[int, str]:
+    return {int(i): str(text) for i, text in value.items()}
