@@ -6,11 +6,9 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from dfmr_dask.data.cost import SAMPLES, USABLE, Cost
 from dfmr_dask.data.fitting import held_to
-from dfmr_dask.data.grid import Box, Grid, at_chunks, boxes_of, cut, n_boxes, rows_of
+from dfmr_dask.data.grid import Box, Grid, at_chunks, cut, rows_of
 from dfmr_dask.data.layouts import finished
 from dfmr_dask.data.plan import Plan
 from dfmr_dask.errors import InvalidSource

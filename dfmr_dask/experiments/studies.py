@@ -6,6 +6,7 @@
     python -m dfmr_dask.experiments.studies photograph
     python -m dfmr_dask.experiments.studies adversaries
     python -m dfmr_dask.experiments.studies insiders
+    python -m dfmr_dask.experiments.studies unlike
 
 Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
 """
@@ -35,6 +36,7 @@ from dfmr_dask.experiments.photograph import (
 )
 from dfmr_dask.experiments.populations import population
 from dfmr_dask.experiments.remembering import Remembering
+from dfmr_dask.experiments.unlike_pieces import unlike_pieces
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.pipeline import Settings, fit
@@ -190,6 +192,7 @@ STUDIES: Mapping[str, Callable[[], Sequence[Any]]] = {
     "photograph": photograph,
     "adversaries": adversaries,
     "insiders": insiders,
+    "unlike": unlike_pieces,
 }
 
 

@@ -8,7 +8,7 @@ it has rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,31 +23,9 @@ from dfmr_dask.run.asking import Asking
 from dfmr_dask.run.context import Context
 from dfmr_dask.run.partition import Drawn
 from dfmr_dask.run.tasks import Failure
+from dfmr_dask.run.way import Shares
 
 MOST_DEALT = 32  # interleaved partitions that get a sample: they are alike, and enough to vote
-
-
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """How much of its sample each piece gives.
-
-    Attributes
-    ----------
-    to_fit, to_score : float
-        Rows of samples A and B that it gives for each of its valid rows.
-    rows : float
-        Valid rows of all pieces, as their samples tell.
-    mass : float or None
-        The sum of their weights; None where each row counts once.
-    partitions : int
-        Among how many all of it is dealt.
-    """
-
-    to_fit: float
-    to_score: float
-    rows: float
-    mass: float | None
-    partitions: int
 
 
 def shares(context: Context, samples: Mapping[int, Any], start: Mixture, mixed: Source) -> Shares:
@@ -112,7 +90,15 @@ def deal(
     total = mixed.source.plan.rows or 1
     return {
         one.index: submit(
-            "start", ("dealt", one.index), dealt, one.index, one.rows, total, shares, seed, *portions
+            "start",
+            ("dealt", one.index),
+            dealt,
+            one.index,
+            one.rows,
+            total,
+            shares,
+            seed,
+            *portions,
         )
         for one in parts
     }

@@ -2,6 +2,7 @@
 
 run.json            first: settings, source, and the identity of the run; state "running"
 pieces.json         where each partition lies, and which chunks were there
+likeness.json       which way the run takes by the likeness of its pieces, before that start is final
 start.npz           the common start, once it is agreed, and N
 messages/00000.npz  what the partitions of one task said, as it arrives
 unanswered.json     partitions that gave no answer at all, and why: asked again when a run goes on
@@ -168,14 +169,19 @@ class Ledger:
         path = self.folder / START
         return (read_mixture(path), read_facts(path)) if path.is_file() else None
 
-    def record_way(self, way: Mapping[str, Any]) -> None:
-        """Write which way the run takes by the likeness of its pieces."""
+    def record_way(
+        self, way: Mapping[str, Any], planned_rows: Sequence[int], pieces: Mapping[str, Any]
+    ) -> None:
+        """Write which way the run takes, and the partitions that are fitted there."""
         write_json(self.folder / WAY, way)
+        write_json(self.folder / PIECES, pieces)
+        described = {**self.description(), "planned_rows": list(planned_rows)}
+        write_json(self.folder / DESCRIPTION, described)
 
     def way(self) -> dict[str, Any] | None:
-        """Return which way the run takes, if that was chosen."""
-        path = self.folder / WAY
-        return dict(read_json(path, LARGEST_JSON)) if path.is_file() else None
+        """Return which way the run takes; None before its start was agreed on, or if it had none."""
+        path, agreed = self.folder / WAY, (self.folder / START).is_file()
+        return dict(read_json(path, LARGEST_JSON)) if agreed and path.is_file() else None
 
     def record_messages(self, messages: Sequence[Message]) -> None:
         """Write what the partitions of one task said, as one file."""

@@ -9,7 +9,7 @@ partitions, from a start that is agreed on anew.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,81 +25,13 @@ from dfmr_dask.run import partition
 from dfmr_dask.run.agreement import Agreed, agree_on_start, agreed_again, draw_samples
 from dfmr_dask.run.asking import Asking, terms_of
 from dfmr_dask.run.context import Context
-from dfmr_dask.run.dealing import Shares, deal, shares
-from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.dealing import deal, shares
+from dfmr_dask.run.identity import Pieces
+from dfmr_dask.run.stages import planned_rows
 from dfmr_dask.run.tasks import Failure
+from dfmr_dask.run.way import Way
 
 FEWEST = 3  # pieces, among which something can be said to stand apart
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Way:
-    """What was found out about the pieces, and what follows for the partitions.
-
-    Attributes
-    ----------
-    likeness : Likeness
-    failed : mapping of piece to reason
-        Those that gave no sample.
-    left_out : mapping of piece to reason
-        Those whose rows are in no interleaved partition.
-    shares : Shares or None
-        How samples are dealt to interleaved partitions.
-    """
-
-    likeness: Likeness
-    failed: Mapping[int, str] = field(default_factory=dict)
-    left_out: Mapping[int, str] = field(default_factory=dict)
-    shares: Shares | None = None
-
-    @property
-    def interleaved(self) -> bool:
-        """Whether partitions are others than the pieces."""
-        return self.likeness.route == "unlike"
-
-    def source(self, pieces: Source) -> Source:
-        """Return the partitions that are fitted."""
-        return pieces.interleaved(self.left_out) if self.interleaved else pieces
-
-    def settings(self, asked: Settings) -> Settings:
-        """Return the settings that follow.
-
-        Interleaved partitions hold rows of all pieces, and what differs between them is noise of
-        the dealing: none of them is dropped for it.
-        """
-        if self.likeness.route == "weights":
-            return replace(asked, weights="free")
-        if self.interleaved and asked.aggregator == "dfmr":
-            return replace(asked, aggregator="vanilla", unit="partition")
-        return asked
-
-    def context(self, pieces: Context) -> Context:
-        """Return what the stages after the start share."""
-        source = self.source(pieces.source)
-        return replace(pieces, source=source, settings=self.settings(pieces.settings))
-
-    def plain(self) -> dict[str, Any]:
-        """Return what JSON knows."""
-        told = {one.name: getattr(self.likeness, one.name) for one in fields(Likeness)}
-        dealt = None if self.shares is None else asdict(self.shares)
-        return {
-            **told, "failed": self.failed, "left_out": self.left_out, "shares": dealt,
-        }  # fmt: skip
-
-    @classmethod
-    def from_plain(cls, value: Mapping[str, Any]) -> Way:
-        """Rebuild what :meth:`plain` returned, after JSON."""
-        arrays = {name: np.array(value[name], dtype=np.float64) for name in ARRAYS}
-        texts = {name: _by_piece(value[name]) for name in ("off", "misplaced")}
-        groups = {"groups": np.array(value["groups"], dtype=np.intp)}
-        rest = {name: value[name] for name in ("route", "reason", "advice", "p_value", "size")}
-        pieces = tuple(int(i) for i in value["pieces"])
-        likeness = Likeness(pieces=pieces, **rest, **arrays, **texts, **groups)
-        dealt = None if value["shares"] is None else Shares(**value["shares"])
-        return cls(likeness, _by_piece(value["failed"]), _by_piece(value["left_out"]), dealt)
-
-
-ARRAYS = ("distances", "components", "features")
 
 
 def start_and_way(
@@ -134,17 +66,24 @@ def start_and_way(
     way = None
     if agreed.start is not None and chooses(context):
         way = _chosen(context, agreed.samples, agreed.start)
-        mixed = way.context(context)
+        mixed = taken(context, way)
         if way.shares is not None:
             samples = deal(context, agreed.samples, mixed, way.shares)
             agreed = agree_on_start(mixed, samples)
         if ledger is not None:
-            ledger.record_way(way.plain())
+            planned = planned_rows(mixed.source) or {}
+            ledger.record_way(way.plain(), list(planned.values()), Pieces.of(mixed.source).plain())
         context = mixed
     if ledger is not None and agreed.start is not None:
         facts = {"total_rows": agreed.total_rows, "sample_rows": agreed.sample_rows}
         ledger.record_start(agreed.start, proposers=list(agreed.proposers), **facts)
     return context, agreed, way
+
+
+def taken(context: Context, way: Way) -> Context:
+    """Return what the stages after the start share, from what shares the pieces."""
+    source = way.source(context.source)
+    return replace(context, source=source, settings=way.settings(context.settings))
 
 
 def chooses(context: Context) -> bool:
@@ -165,7 +104,7 @@ def _as_before(
     samples = draw_samples(context)
     if way is None:
         return context, agreed_again(context, samples, start, proposers=asked, **facts), None
-    mixed = way.context(context)
+    mixed = taken(context, way)
     if way.shares is not None:
         samples = deal(context, samples, mixed, way.shares)
     return mixed, agreed_again(mixed, samples, start, proposers=asked, **facts), way
@@ -229,10 +168,8 @@ def positions_of(source: Source) -> NDArray[np.float64] | None:
         return None
     spans = [np.array(one.boxes, dtype=np.float64) for one in parts]  # (boxes, dims, 2)
     sizes = [np.array([rows_of(box) for box in one.boxes]) for one in parts]
-    centers = np.array([size @ one.mean(axis=2) / size.sum() for one, size in zip(spans, sizes, strict=True)])
+    centers = np.array(
+        [size @ one.mean(axis=2) / size.sum() for one, size in zip(spans, sizes, strict=True)]
+    )
     lengths = np.array([one[..., 1].max(axis=0) - one[..., 0].min(axis=0) for one in spans])
     return np.asarray(centers / np.median(lengths, axis=0))
-
-
-def _by_piece(value: Mapping[str, Any]) -> dict[int, str]:
-    return {int(i): str(text) for i, text in value.items()}

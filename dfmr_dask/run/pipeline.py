@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from dfmr_dask.aggregate.alignment import like
@@ -118,6 +118,9 @@ def fit(
         (*context.source.plan.notes, *notes, *said, *notes_on(settings, messages, verdict)),
         chosen,
         polished.passes,
+        context.source,
+        context.settings,
+        way,
     )
 
 

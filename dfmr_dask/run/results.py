@@ -14,6 +14,8 @@ from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import Source
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
+from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.way import Way
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +47,12 @@ class Result:
         What the check at the end let stand.
     passes : int
         How many polishing passes were taken from there.
+    source : Source or None
+        The partitions that were fitted.
+    settings : Settings or None
+        As the way that was taken changed them.
+    way : Way or None
+        Which one that was, and why; None where the plan was no ``auto``.
     """
 
     mixture: Mixture
@@ -60,6 +68,9 @@ class Result:
     notes: tuple[str, ...] = ()
     chosen: str = "aggregate"
     passes: int = 0
+    source: Source | None = None
+    settings: Settings | None = None
+    way: Way | None = None
 
 
 def partition_table(source: Source, result: Result) -> xr.Dataset:
