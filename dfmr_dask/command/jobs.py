@@ -36,6 +36,7 @@ from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result, partition_table
 from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import Waiting
+from dfmr_dask.show.pieces_picture import write_pieces_picture
 from dfmr_dask.show.summary import Summary, facts_of, summarize
 
 Say = Callable[[str], None]
@@ -144,7 +145,8 @@ def _written(
     emit: Emit,
 ) -> Summary:
     """Write model, table, labels and picture; last of all the summary."""
-    folder, source = ledger.folder, inputs.source
+    folder, source = ledger.folder, result.source or inputs.source
+    settings = result.settings or fit_settings(config)
     files = write_model(ledger, source, result, partition_table(source, result))
     shares: dict[str, float] = {}
     if config.labels.write:
@@ -156,18 +158,19 @@ def _written(
             result = replace(result, notes=(*result.notes, f"{told}, and have no labels"))
         files["labels"] = str(place)
     if config.picture:
-        picture, name = folder / "segmentation.png", config.aggregate.aggregator
+        picture, name = folder / "segmentation.png", settings.aggregator
         with timed(seconds, "picture"):
             shares = write_picture(picture, inputs.labeled, result.mixture, result.compared, name)
         files["picture"] = str(picture)
+    files |= write_pieces_picture(folder, result, source.sample_dims)
     summary = summarize(
         facts_of(source),
         result,
-        fit_settings(config),
+        settings,
         seconds=seconds,
         files=files,
         disagreement=shares,
-        errors=_errors(config, result),
+        errors=_errors(config, result, settings.aggregator),
     )
     ledger.finish(summary)
     return summary
@@ -183,11 +186,11 @@ def _write_labels(
         return write_answers(place, mixture, source, tasks, emit=emit, overwrite=True)
 
 
-def _errors(config: RunConfig, result: Result) -> dict[str, float]:
+def _errors(config: RunConfig, result: Result, name: str) -> dict[str, float]:
     """Return how far each aggregate lies from the truth, where a simulation knows it."""
     path = truth_of(config)
     if path is None or not path.is_file():
         return {}
     truth = read_mixture(path)
-    found = {config.aggregate.aggregator: result.mixture, **result.compared}
+    found = {name: result.mixture, **result.compared}
     return {name: error(mixture, truth) for name, mixture in found.items()}

@@ -48,6 +48,8 @@ class Wish:
             raise InvalidSource("plan='chunks' makes each chunk a partition; give no other size")
         if self.kind == "rows" and not (by_rows or by_number):
             raise InvalidSource("plan='rows' wants rows_per_partition= or n_partitions=")
+        if self.kind == "interleaved" and by_rows:
+            raise InvalidSource("plan='interleaved' takes n_partitions=, or finds a number itself")
         check_bytes("memory_per_worker", self.memory_per_worker)
 
     @property
@@ -168,6 +170,8 @@ def _in_memory(opened: Opened, backend: RowsBackend, wish: Wish) -> tuple[Plan, 
     if wish.rows_per_partition is not None:
         return plans.rows(opened.grid, opened.cost, wish.rows_per_partition, opened.notes), opened
     total = opened.grid[0].size
+    if wish.kind == "interleaved" and wish.n_partitions is None:
+        raise InvalidSource("plan='interleaved' wants n_partitions= for a table in memory")
     n = 1 if wish.n_partitions is None else wish.n_partitions
     plans.check_range("n_partitions", n, total)
     spans: list[list[Box]] = [[(span,)] for span in runs(total, n)]

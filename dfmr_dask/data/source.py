@@ -150,30 +150,21 @@ class Source:
         return self.backend.sampler(self.plan.partitions[partition], n, rng)
 
     def interleaved(self, without: Collection[int] = ()) -> Source:
-        """Return the same data in partitions that are alike, each with rows from everywhere.
+        """Return the same data in partitions that are alike, ``without`` the rows of some.
 
-        Parameters
-        ----------
-        without : collection of int
-            Partitions of this source whose rows are left out.
+        See :func:`dfmr_dask.data.mixing.mixed` for what they are made of.
 
         Raises
         ------
         InvalidSource
             When rows do not lie in chunks, or none is left.
-
-        See Also
-        --------
-        dfmr_dask.data.mixing.mixed : How many there are, and what they are made of.
         """
         if self.chunked is None:
             raise InvalidSource(f"{self.location}: its rows do not lie in chunks")
         return replace(self, plan=self.chunked.mixed(self.plan, without))
 
     def as_dataarray(self) -> xr.DataArray:
-        """Return a lazy array (sample dimensions..., feature) with the source's coordinates.
-
-        Weights are not part of it.
+        """Return a lazy array (sample dimensions..., feature) with the source's coordinates only.
 
         Raises
         ------
@@ -225,19 +216,20 @@ def open_source(
         that holds them. All other dimensions count rows. By default all numeric variables, sorted
         by name, or all columns; for an array the last of two dimensions. A list also names the
         columns of an array that has no names.
-    plan : {"chunks", "rows", "interleaved"}, optional
+    plan : {"auto", "chunks", "rows", "interleaved"}, optional
         ``"chunks"``: each chunk (or shard) of the store is a partition. ``"rows"``: consecutive
-        rows. ``"interleaved"``: random blocks from all over the store, for chunks that are not
-        alike. By default it follows from ``rows_per_partition`` or ``n_partitions``, else it is
-        ``"chunks"``; arrays in memory are permuted and cut into ``n_partitions``.
+        rows. ``"interleaved"``: blocks from all over the store, for chunks that are not alike.
+        ``"auto"``: chunks (or rows), which a run exchanges for interleaved partitions where samples
+        find them unlike. By default it follows from the sizes below, or is ``"auto"``; arrays in
+        memory are permuted and cut into ``n_partitions``.
     rows_per_partition : int, optional
         For ``"rows"``; rounded to whole chunks.
     n_partitions : int, optional
-        For ``"rows"`` or ``"interleaved"``.
+        For ``"rows"`` or ``"interleaved"`` (whole chunks); without it, that finds a number itself.
     seed : int
         The same seed gives the same plan.
     group : str, optional
-        Path of an array or group inside the store.
+        Path inside the store.
     storage_options : mapping, optional
         For fsspec: credentials and the like; only for a URL.
     sample_weight : str or array of shape (rows,), optional

@@ -80,6 +80,9 @@ class GaussianMixture(Answers):
         and inflate the floor of all covariances. 1000 leaves heavy tails alone.
     dtype_work : {"float64", "float32"}, default="float64"
         ``float32`` climbs in single precision as far as that can tell, and ends in double.
+    places : {"flag", "drop", "ignore"}, default="flag"
+        What is done about pieces of a store that fit better at other places than at their own,
+        where pieces are not alike: they are told, left out of the fit, or not looked for.
 
     Attributes
     ----------
@@ -102,6 +105,10 @@ class GaussianMixture(Answers):
         Which partitions were kept and dropped, and why.
     partitions_ : xarray.Dataset
         One entry a partition: where its rows lie, status, distances, reason, log-likelihood.
+    likeness_ : Likeness or None
+        Whether the pieces of a store are alike, and what followed; None where ``plan`` forced it.
+    pieces_ : xarray.Dataset or None
+        One entry a piece: where it lies, how far it is from the majority, its group by likeness.
 
     Examples
     --------
@@ -144,6 +151,7 @@ class GaussianMixture(Answers):
         corruption: Corruption | None = None,
         outliers: float | None = None,
         dtype_work: str = "float64",
+        places: str = "flag",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -170,6 +178,7 @@ class GaussianMixture(Answers):
         self.corruption = corruption
         self.outliers = outliers
         self.dtype_work = dtype_work
+        self.places = places
 
     def fit(
         self,
@@ -226,7 +235,7 @@ class GaussianMixture(Answers):
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
             result = pipeline.fit(source, settings, tasks, ledger=ledger)
-            take(self, result, partition_table(source, result))
+            take(self, result, partition_table(result.source or source, result))
             if ledger is not None:
                 finish_run(ledger, self, source, settings, result, self.partitions_)
         warn_of_doubts(self, result)

@@ -16,7 +16,7 @@ from dfmr_dask.estimator.starts import user_start
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.local.start import STARTS
 from dfmr_dask.mixture import Mixture
-from dfmr_dask.run.settings import METHODS, WEIGHTS, WORK_DTYPES, Settings
+from dfmr_dask.run.settings import METHODS, PLACES, WEIGHTS, WORK_DTYPES, Settings
 
 MOST_COMPONENTS = 32767  # labels are int16
 
@@ -46,6 +46,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "corruption": [Corruption, None],
     "outliers": [Interval(Real, 0.0, None, closed="neither"), None],
     "dtype_work": [StrOptions(set(WORK_DTYPES))],
+    "places": [StrOptions(set(PLACES))],
 }
 PLAIN_SETTINGS = (
     "n_components",
@@ -63,6 +64,7 @@ PLAIN_SETTINGS = (
     "corruption",
     "outliers",
     "dtype_work",
+    "places",
 )
 
 

@@ -2,12 +2,13 @@
 
 run.json            first: settings, source, and the identity of the run; state "running"
 pieces.json         where each partition lies, and which chunks were there
-likeness.json       which way the run takes by the likeness of its pieces, before that start is final
+likeness.json       which way the run takes by the likeness of its pieces
 start.npz           the common start, once it is agreed, and N
 messages/00000.npz  what the partitions of one task said, as it arrives
 unanswered.json     partitions that gave no answer at all, and why: asked again when a run goes on
 model.npz           the mixture
 partitions.zarr     the table of partitions, and as partitions.csv
+pieces.zarr         the table of pieces that the way was chosen by, and as pieces.csv
 summary.json        last: its presence is the mark of a finished run
 
 Every file appears whole or not at all, and nothing but the summary says that the rest is complete.
@@ -179,7 +180,7 @@ class Ledger:
         write_json(self.folder / DESCRIPTION, described)
 
     def way(self) -> dict[str, Any] | None:
-        """Return which way the run takes; None before its start was agreed on, or if it had none."""
+        """Return which way the run takes; None before its start is final, or if it had none."""
         path, agreed = self.folder / WAY, (self.folder / START).is_file()
         return dict(read_json(path, LARGEST_JSON)) if agreed and path.is_file() else None
 
@@ -202,14 +203,18 @@ class Ledger:
 
     def record_model(self, mixture: Mixture, table: xr.Dataset, **facts: Any) -> list[Path]:
         """Write the mixture and the table of partitions, and name the files."""
-        model, partitions = self.folder / "model.npz", self.folder / "partitions.zarr"
-        text = self.folder / "partitions.csv"
+        model = self.folder / "model.npz"
         write_mixture(model, mixture, **facts)
-        if partitions.exists():  # of this run, before it went on
-            shutil.rmtree(partitions)
-        write_dataset(partitions, table)
+        return [model, *self.record_table("partitions", table)]
+
+    def record_table(self, name: str, table: xr.Dataset) -> list[Path]:
+        """Write a table as Zarr and as text, and name both."""
+        store, text = self.folder / f"{name}.zarr", self.folder / f"{name}.csv"
+        if store.exists():  # of this run, before it went on
+            shutil.rmtree(store)
+        write_dataset(store, table)
         write_bytes(text, as_csv(table))
-        return [model, partitions, text]
+        return [store, text]
 
     def finish(self, summary: Mapping[str, Any]) -> Path:
         """Write the summary, which marks the run as finished, and remove what it replaces."""

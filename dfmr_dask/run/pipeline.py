@@ -15,6 +15,7 @@ from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.likeness import start_and_way
+from dfmr_dask.run.pieces import piece_table
 from dfmr_dask.run.polish import Polished, polish
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
@@ -28,6 +29,10 @@ from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import NOT_AWAITED
 
 NAMED = 20  # partitions that a note lists
+UNFILTERED = (
+    "the pieces of the source are not alike, and none was dropped for being unlike: what is bad in "
+    "them is in the model; plan='chunks' filters them all the same"
+)
 
 __all__ = ["Result", "Settings", "check_sizes", "fit"]
 
@@ -86,6 +91,8 @@ def fit(
     with timed(seconds, "check"):
         chosen, mixture = check(context, aggregation, agreed)
         verdict = aggregation.verdict
+        if way is not None and way.interleaved:
+            verdict = verdict.doubted(UNFILTERED)
         if chosen in ("start", "center"):
             verdict = verdict.doubted(
                 f"the {chosen} scores better on the kept partitions' samples than the aggregate: "
@@ -121,6 +128,7 @@ def fit(
         context.source,
         context.settings,
         way,
+        None if way is None else piece_table(source, way),
     )
 
 
@@ -131,6 +139,10 @@ def notes_on(settings: Settings, messages: Sequence[Message], verdict: Verdict) 
         numbers = ", ".join(str(message.partition) for message in absent[:NAMED])
         more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
         yield f"{absent[0].reason}; these were missing: {numbers}{more}"
+    lost = {message.reason: message.partition for message in messages if _lost(message)}
+    if lost:
+        told = "; ".join(f"partition {i}: {why}" for why, i in list(lost.items())[:NAMED])
+        yield f"chunks that cannot be read were left out of interleaved partitions: {told}"
     among = frozenset(verdict.kept)
     kept = [message for message in messages if message.partition in among]
     slow = sum(not message.converged for message in kept)
@@ -146,6 +158,11 @@ def notes_on(settings: Settings, messages: Sequence[Message], verdict: Verdict) 
             f"{scarce} of {len(kept)} kept partitions have fewer rows than the {parameters} free "
             "parameters of the model; make partitions larger, or ask for fewer components"
         )
+
+
+def _lost(message: Message) -> bool:
+    """Tell whether a partition was fitted without some of its rows, which could not be read."""
+    return message.status == "fitted" and bool(message.reason)
 
 
 def check_sizes(source: Source, settings: Settings) -> None:

@@ -141,7 +141,7 @@ def _add_notes(error: BaseException, folder: Path) -> None:
 def write_model(
     ledger: Ledger, source: Source, result: Result, table: xr.Dataset, **facts: Any
 ) -> dict[str, str]:
-    """Write model and table of partitions, and return the names of the folder's files.
+    """Write model and tables of partitions and pieces, and return the names of the folder's files.
 
     Parameters
     ----------
@@ -155,10 +155,15 @@ def write_model(
     """
     facts |= {"features": list(source.features), "units": dict(source.units)}
     model, partitions, text = ledger.record_model(result.mixture, table, **facts)
+    pieces: dict[str, str] = {}
+    if result.pieces is not None:
+        store, rows = ledger.record_table("pieces", result.pieces)
+        pieces = {"pieces": str(store), "pieces_csv": str(rows)}
     return {
         "model": str(model),
         "partitions": str(partitions),
         "partitions_csv": str(text),
+        **pieces,
         "messages": str(ledger.folder / MESSAGES),
         "summary": str(ledger.folder / SUMMARY),
     }

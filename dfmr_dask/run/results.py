@@ -53,6 +53,8 @@ class Result:
         As the way that was taken changed them.
     way : Way or None
         Which one that was, and why; None where the plan was no ``auto``.
+    pieces : xarray.Dataset or None
+        The table of the pieces that the way was chosen by.
     """
 
     mixture: Mixture
@@ -71,6 +73,7 @@ class Result:
     source: Source | None = None
     settings: Settings | None = None
     way: Way | None = None
+    pieces: xr.Dataset | None = None
 
 
 def partition_table(source: Source, result: Result) -> xr.Dataset:
@@ -108,7 +111,7 @@ def verdict_table(
         "status": _texts([m.status for m in messages]),
         "fate": _texts([fates[m.partition] for m in messages]),
         "kept": np.array([fates[m.partition] == "kept" for m in messages]),
-        "reason": _texts([reasons.get(m.partition, "") for m in messages]),
+        "reason": _texts([reasons.get(m.partition, m.reason) for m in messages]),
         "n_iter": np.array([m.n_iter for m in messages], dtype=np.int64),
         "converged": np.array([m.converged for m in messages]),
         "log_likelihood": np.array([m.log_likelihood for m in messages], dtype=np.float64),

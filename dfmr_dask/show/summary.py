@@ -15,6 +15,7 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
+from dfmr_dask.show.likeness_text import likeness_summary
 
 Summary = dict[str, Any]
 
@@ -61,7 +62,8 @@ def summarize(
         ``rows``, ``partitions``, ``kept`` (ids), ``dropped`` (id and reason each), ``score``
         (mean log-likelihood a row over the kept partitions, in nats), ``seconds`` by stage,
         ``files``, and more; ``components_left_out`` is null unless components were judged one by
-        one: how many (``components``) of how many of the kept partitions (``partitions``).
+        one: how many (``components``) of how many of the kept partitions (``partitions``), and
+        ``likeness`` is null unless the plan was ``auto``: which way the run took, and why.
     """
     verdict, messages = result.verdict, result.messages
     return {
@@ -90,6 +92,7 @@ def summarize(
         "components": components(result.mixture),
         "compared": _compared(result, disagreement or {}, errors or {}),
         "seconds": {stage: round(float(value), 3) for stage, value in seconds.items()},
+        "likeness": likeness_summary(result.way, facts["features"]),
         "files": dict(files),
     }
 
