@@ -141,8 +141,8 @@ class Source:
     def sample_rows(self, partition: int, n: int, rng: np.random.Generator) -> Reader:
         """Return what reads at least ``n`` rows of a partition, or all if it has fewer.
 
-        They are whole blocks from random places in the source's order; partitions of up to 4 MiB are
-        read whole, and so are those of which it would be more than half.
+        They are whole blocks from random places, in the source's order. Partitions of up to 4 MiB
+        are read whole, and so are those of which it would be more than half.
         """
         return self.backend.sampler(self.plan.partitions[partition], n, rng)
 

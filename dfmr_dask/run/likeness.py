@@ -26,9 +26,11 @@ from dfmr_dask.run.agreement import Agreed, agree_on_start, agreed_again, draw_s
 from dfmr_dask.run.asking import Asking, terms_of
 from dfmr_dask.run.context import Context
 from dfmr_dask.run.dealing import deal, shares
+from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.identity import Pieces
+from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.stages import planned_rows
-from dfmr_dask.run.tasks import Failure
+from dfmr_dask.run.tasks import Failure, Tasks
 from dfmr_dask.run.way import Way
 
 FEWEST = 3  # pieces, among which something can be said to stand apart
@@ -78,6 +80,24 @@ def start_and_way(
         facts = {"total_rows": agreed.total_rows, "sample_rows": agreed.sample_rows}
         ledger.record_start(agreed.start, proposers=list(agreed.proposers), **facts)
     return context, agreed, way
+
+
+def way_by_samples(
+    source: Source,
+    settings: Settings,
+    tasks: Tasks,
+    emit: Emit = ignore,
+    replacement: Source | None = None,
+) -> Way | None:
+    """Return the way that a run would take; None where its plan leaves nothing to choose.
+
+    Samples are drawn and a start is agreed on, as in a run; nothing is fitted or written.
+    """
+    context = Context(source, settings, tasks, emit, replacement=replacement)
+    if not chooses(context):
+        return None
+    agreed = agree_on_start(context, draw_samples(context))
+    return None if agreed.start is None else _chosen(context, agreed.samples, agreed.start)
 
 
 def taken(context: Context, way: Way) -> Context:

@@ -50,24 +50,28 @@ def pieces_picture(path: Path, table: xr.Dataset, dims: Sequence[str]) -> None:
     if len(axes) < 2:
         _strip(path, table, axes[0] if axes else None)
         return
-    front, (vertical, across) = axes[:-2], axes[-2:]
+    front, sides = axes[:-2], (axes[-2], axes[-1])
     places = _places(table, front)
     panels = _chosen(len(np.unique(places)) if front else 1)
-    shape = [len(np.unique(table[dim].values)) for dim in (vertical, across)]
-    ratio = float(np.clip(shape[0] / shape[1], 0.4, 2.0))
-    width = 3.4 if front else 4.6
-    figure = Figure(
-        figsize=(width * len(panels) + 1.2, 2 * (width * ratio + 0.7)), layout="constrained"
-    )
+    shape = (2, len(panels)) if front else (1, 2)
+    figure = Figure(figsize=_size(table, sides, shape), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(2, len(panels), squeeze=False)
+    grid = figure.subplots(*shape, squeeze=False).reshape(2, -1)
     for column, panel in enumerate(panels):
         here = places == panel
-        title = _title(table, front, here)
-        _map(grid[0][column], table, here, (vertical, across), "group", f"group{title}")
-        _map(grid[1][column], table, here, (vertical, across), "distance", f"distance{title}")
+        for axis, name in zip(grid[:, column], ("group", "distance"), strict=True):
+            _map(axis, table, here, sides, name)
+            axis.set_title(f"{name}{_place(table, front, here)}", fontsize=9)
     _legends(figure, grid, table)
     figure.savefig(path, dpi=130, format="png")
+
+
+def _size(table: xr.Dataset, sides: tuple[str, str], shape: tuple[int, int]) -> tuple[float, float]:
+    """Inches: maps about as high as they have rows of pieces, within reason."""
+    rows, columns = (len(np.unique(table[dim].values)) for dim in sides)
+    width = 5.2 if shape[0] == 1 else 3.0
+    height = width * float(np.clip(rows / columns, 0.5, 1.5))
+    return width * shape[1] + 1.0, shape[0] * (height + 0.5)
 
 
 def _strip(path: Path, table: xr.Dataset, dim: str | None) -> None:
@@ -110,12 +114,7 @@ def _strip(path: Path, table: xr.Dataset, dim: str | None) -> None:
 
 
 def _map(
-    axis: Axes,
-    table: xr.Dataset,
-    here: NDArray[np.bool_],
-    dims: tuple[str, str],
-    name: str,
-    title: str,
+    axis: Axes, table: xr.Dataset, here: NDArray[np.bool_], dims: tuple[str, str], name: str
 ) -> None:
     """Draw one map; the pieces may be more along its sides than there are in it."""
     sides = [np.unique(table[dim].values) for dim in dims]
@@ -131,7 +130,6 @@ def _map(
     )
     wrong = here & table["misplaced"].values
     axis.plot(index[1][wrong], index[0][wrong], "x", color="red", ms=8, mew=2)
-    axis.set_title(title, fontsize=9)
     for side, dim, put in zip(sides, dims, (axis.set_yticks, axis.set_xticks), strict=True):
         ticks = np.unique(np.linspace(0, len(side) - 1, min(TICKS, len(side))).round().astype(int))
         put(ticks, labels=[_label(side[i]) for i in ticks], fontsize=7)
@@ -168,8 +166,9 @@ def _shades(table: xr.Dataset) -> NDArray[np.float64]:
 
 def _norm(table: xr.Dataset) -> LogNorm:
     values = table["distance"].values
-    most = float(np.nanmax(values, initial=1.0))
-    return LogNorm(0.5, max(2.0, most), clip=True)
+    known = values[np.isfinite(values) & (values > 0.0)]
+    low, high = (known.min(), known.max()) if len(known) else (1.0, 1.0)
+    return LogNorm(min(1.0, high / 4.0) if high < 8.0 else max(0.5, low), max(2.0, high), clip=True)
 
 
 def _places(table: xr.Dataset, front: Sequence[str]) -> NDArray[np.intp]:
@@ -186,7 +185,7 @@ def _chosen(n: int) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, n - 1, min(n, MOST_PANELS))})
 
 
-def _title(table: xr.Dataset, front: Sequence[str], here: NDArray[np.bool_]) -> str:
+def _place(table: xr.Dataset, front: Sequence[str], here: NDArray[np.bool_]) -> str:
     first = int(np.flatnonzero(here)[0])
     told = [f"{dim} {_label(table[dim].values[first])}" for dim in front]
     return f", {', '.join(told)}" if told else ""
