@@ -29,11 +29,12 @@ from dfmr_dask.run.dealing import deal, shares
 from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.identity import Pieces
 from dfmr_dask.run.settings import Settings
-from dfmr_dask.run.stages import planned_rows
+from dfmr_dask.run.stages import SMALL_STORE, planned_rows
 from dfmr_dask.run.tasks import Failure, Tasks
 from dfmr_dask.run.way import Way
 
 FEWEST = 3  # pieces, among which something can be said to stand apart
+PASSES = 3  # over the rows of interleaved partitions of a small store, after they are merged
 
 
 def start_and_way(
@@ -101,9 +102,16 @@ def way_by_samples(
 
 
 def taken(context: Context, way: Way) -> Context:
-    """Return what the stages after the start share, from what shares the pieces."""
-    source = way.source(context.source)
-    return replace(context, source=source, settings=way.settings(context.settings))
+    """Return what the stages after the start share, from what shares the pieces.
+
+    Local fits of interleaved partitions, merged, lie within .002 to .014 nats a row of the fit to
+    all rows (photographs in tiles and bands, K = 4 and 8); three EM passes over all rows bring that
+    to .002 or less. A small store gets them; of a large one each would read all of it again.
+    """
+    source, settings = way.source(context.source), way.settings(context.settings)
+    if way.interleaved and (source.plan.bytes or 0) <= SMALL_STORE:
+        settings = replace(settings, polish=max(settings.polish, PASSES))
+    return replace(context, source=source, settings=settings)
 
 
 def chooses(context: Context) -> bool:
@@ -141,6 +149,8 @@ def examine(context: Context, samples: Mapping[int, Any], start: Mixture) -> Lik
 def _chosen(context: Context, samples: Mapping[int, Any], start: Mixture) -> Way:
     """Choose the way, and find out what interleaved partitions need to know."""
     likeness = examine(context, samples, start)
+    if likeness.route == "alike":  # the fits tell soon enough who cannot be read
+        return Way(likeness)
     failed = _unread(context, samples)
     way = Way(likeness, failed)
     if not way.interleaved:

@@ -102,9 +102,10 @@ def fit(
     # Polishing starts from what won the check: a wrong optimum cannot be polished away, and the
     # passes are judged on all rows of the kept partitions, where the check has samples only.
     polished = Polished(mixture, 0)
-    if settings.polish:
+    if context.settings.polish:
         with timed(seconds, "polish"):
-            polished = polish(context, messages, verdict.kept, mixture)
+            gated = way is None or not way.interleaved
+            polished = polish(context, messages, verdict.kept, mixture, gated=gated)
 
     with timed(seconds, "check"):
         compared = {name: other.mixture for name, other in others.items()}
