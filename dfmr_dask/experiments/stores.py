@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfmr_dask.aggregate.agreement import Agreement, agreement
 from dfmr_dask.aggregate.aggregators import Aggregation, aggregate
+from dfmr_dask.aggregate.agreement import Agreement, agreement
 from dfmr_dask.aggregate.gates import Rule
 from dfmr_dask.aggregate.questions import (
     Answers,
