@@ -21,7 +21,7 @@ ROUNDS = 5  # of finding who is off, and measuring without them
 WORST_SHARE = 0.45  # of bad pieces that must not make alike ones look unlike
 SIMULATIONS, SIMULATED_PIECES = 400, 100
 QUANTILE = 0.995  # of sizes of alike pieces with that share of bad ones
-LEAST_LIMIT = 3.0  # EVIDENCE 11: alike .7 to 2.75, unlike above 3
+LEAST_LIMIT = 3.0  # times the usual size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +83,8 @@ def spread(pieces: Pieces, name: str, columns: slice, tests: int) -> Spread:
         covariances = along @ covariances @ along
         means = means @ along
     m, rows = len(pieces), pieces.rows
+    if m < 2:
+        return _alone(name, means @ whitener(covariances[0]))
     typical = np.median(covariances, axis=0)
     first = means @ whitener(typical)
     center = coat(pair_distances(first, pieces.pair_rows)).center
@@ -91,8 +93,9 @@ def spread(pieces: Pieces, name: str, columns: slice, tests: int) -> Spread:
         share = rows * trusted / (rows @ trusted)
         y = means @ whitener(np.tensordot(share, covariances, 1))
         q = max(1, y.shape[1])
-        size = coat(pair_distances(y, pieces.pair_rows)).radius ** 2 / float(stats.chi2.ppf(0.5, q))
-        limit = alike_limit(m, q)
+        usual, worst = alike_radii(m, q)
+        size = coat(pair_distances(y, pieces.pair_rows)).radius ** 2 / usual
+        limit = max(LEAST_LIMIT, worst / usual)
         squares = _squares(y, share @ y, rows)
         cut = MARGIN * min(max(1.0, size), limit) * stats.chi2.ppf(1.0 - LEVEL / (m * tests), q)
         inside = squares <= cut
@@ -103,6 +106,12 @@ def spread(pieces: Pieces, name: str, columns: slice, tests: int) -> Spread:
     distances = np.sqrt(squares / q)
     sizes = column_sizes(means - share @ means, np.tensordot(share, covariances, 1), rows)
     return Spread(name, y, distances, sizes, size, limit, ~inside, statistic, degrees)
+
+
+def _alone(name: str, y: Array) -> Spread:
+    """Return what is said of one piece, which can differ from nobody."""
+    nothing = np.zeros(1)
+    return Spread(name, y, nothing, np.zeros(y.shape[1]), 0.0, LEAST_LIMIT, nothing > 0.0, 0.0, 0.0)
 
 
 def heterogeneity(
@@ -162,23 +171,21 @@ def pair_distances(y: Array, rows: Array) -> Array:
 
 
 @lru_cache(maxsize=256)
-def alike_limit(m: int, q: int) -> float:
-    """Return the size that alike pieces hardly ever reach when 45 % of them are as bad as can be.
+def alike_radii(m: int, q: int) -> tuple[float, float]:
+    """Return the usual squared radius of alike pieces' ball, and one that they hardly ever reach.
 
-    Bad ones far away widen the ball that must hold more than half of all. From simulated normal
-    means, always the same ones.
+    The latter with 45 % of them as bad as can be: far away, they widen the ball that must hold more
+    than half of all. From simulated normal means in q coordinates, always the same ones.
     """
     m = min(m, SIMULATED_PIECES)
-    good = m - int(WORST_SHARE * m)
+    good, half = m - int(WORST_SHARE * m), m // 2
     rng = generator(m, Stage.ALIKE_SPREAD, q)
-    ones = np.ones(good)
-    rank = m // 2
-    radii = []
+    usual, worst = [], []
     for _ in range(SIMULATIONS):
-        distances = pair_distances(rng.standard_normal((good, q)), ones)
-        radii.append(np.partition(distances, min(rank, good - 1), axis=1)[:, rank].min())
-    size = float(np.quantile(radii, QUANTILE)) ** 2 / float(stats.chi2.ppf(0.5, q))
-    return max(LEAST_LIMIT, size)
+        distances = pair_distances(rng.standard_normal((m, q)), np.ones(m)) ** 2
+        usual.append(np.partition(distances, half, axis=1)[:, half].min())
+        worst.append(np.partition(distances[:good, :good], half, axis=1)[:, half].min())
+    return float(np.median(usual)), float(np.quantile(worst, QUANTILE))
 
 
 def _squares(y: Array, center: Array, rows: Array) -> Array:

@@ -86,9 +86,9 @@ def _own_fits(sample: Sample, start: Mixture, floor: float) -> tuple[Floats, Mix
     x, weight = sample.fit, sample.fit_weight
     share = np.full(len(x), 1.0 / len(x)) if weight is None else weight / weight.sum()
     own_weights = Mixture(start.family, reweighted(start, x, share), start.params)
-    strength = len(x) ** -0.5
+    # A fit's own penalty would take back what components of few rows gain.
     (own,) = iterated(
-        x, [own_weights], OWN_ITERATIONS, strength=strength, floor=floor, sample_weight=weight
+        x, [own_weights], OWN_ITERATIONS, strength=1.0 / len(x), floor=floor, sample_weight=weight
     )
     ladder = (start, own_weights, own or own_weights)
     scores = [share @ np.maximum(one.log_density(x), LOWEST_DENSITY) for one in ladder]
