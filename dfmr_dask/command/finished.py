@@ -26,6 +26,7 @@ from dfmr_dask.run.ledger import SUMMARY, Ledger
 from dfmr_dask.run.results import Result, as_csv, verdict_table
 from dfmr_dask.run.standard_errors import FILE as ERRORS
 from dfmr_dask.run.standard_errors import with_errors
+from dfmr_dask.run.way import Way
 from dfmr_dask.show.summary import Summary, summarize
 
 
@@ -62,7 +63,7 @@ def aggregate_again(
     """
     ledger = Ledger.open(folder)
     about, before, messages = ledger.description(), ledger.summary(), ledger.messages()
-    section = _changed(about["settings"]["aggregate"], changes)
+    section = _changed(_as_taken(about["settings"]["aggregate"], ledger.way()), changes)
     config = configuration({**about["settings"], "aggregate": section})
     out = _new_folder(folder / "aggregates", name or _free_name(folder / "aggregates", config))
     planned = about["planned_rows"]
@@ -166,6 +167,15 @@ def predict(
         )  # fmt: skip
 
 
+def _as_taken(section: Mapping[str, Any], way: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the section as the way that the run took by the likeness of its pieces changed it."""
+    route = None if way is None else way["route"]
+    taken = {"weights": "free"} if route == "weights" else {}
+    if route == "unlike" and section["aggregator"] == "dfmr":
+        taken = {"aggregator": "vanilla"}
+    return {**section, **taken}
+
+
 def _changed(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Lay changes over the section of a run; what a method is tuned by does not fit another."""
     other = changes.get("method", before["method"]) != before["method"]
@@ -205,6 +215,7 @@ def _new_folder(parent: Path, name: str) -> Path:
 
 def _only_aggregated(found: Aggregation, ledger: Ledger, byzantine: Collection[int]) -> Result:
     """Return a result that knows nothing of rows, and is compared with the model of the run."""
+    way = ledger.way()
     return Result(
         mixture=found.mixture,
         verdict=found.verdict,
@@ -219,6 +230,7 @@ def _only_aggregated(found: Aggregation, ledger: Ledger, byzantine: Collection[i
         chosen="",
         errors=reported_errors(ledger.messages(), found.parts, found.mixture, "aggregate", 0),
         selection=ledger.selection(),
+        way=None if way is None else Way.from_plain(way),
     )
 
 

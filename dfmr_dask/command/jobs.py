@@ -39,6 +39,7 @@ from dfmr_dask.run.selection import choose_order
 from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import Waiting
 from dfmr_dask.selection.curve import Selection
+from dfmr_dask.show.pieces_picture import write_pieces_picture
 from dfmr_dask.show.selection_picture import selection_picture
 from dfmr_dask.show.summary import Summary, facts_of, summarize
 
@@ -167,7 +168,8 @@ def _written(
     emit: Emit,
 ) -> Summary:
     """Write model, table, labels and picture; last of all the summary."""
-    folder, source = ledger.folder, inputs.source
+    folder, source = ledger.folder, result.source or inputs.source
+    settings = result.settings or fit_settings(config)
     files = write_model(ledger, source, result, partition_table(source, result))
     shares: dict[str, float] = {}
     if config.labels.write:
@@ -182,18 +184,19 @@ def _written(
         selection_picture(folder / "selection.png", result.selection)
         files["selection_picture"] = str(folder / "selection.png")
     if config.picture:
-        picture, name = folder / "segmentation.png", config.aggregate.aggregator
+        picture, name = folder / "segmentation.png", settings.aggregator
         with timed(seconds, "picture"):
             shares = write_picture(picture, inputs.labeled, result.mixture, result.compared, name)
         files["picture"] = str(picture)
+    files |= write_pieces_picture(folder, result, source.sample_dims)
     summary = summarize(
         facts_of(source),
         result,
-        fit_settings(config),
+        settings,
         seconds=seconds,
         files=files,
         disagreement=shares,
-        errors=_errors(config, result),
+        errors=_errors(config, result, settings.aggregator),
     )
     ledger.finish(summary)
     return summary
@@ -209,11 +212,11 @@ def _write_labels(
         return write_answers(place, mixture, source, tasks, emit=emit, overwrite=True)
 
 
-def _errors(config: RunConfig, result: Result) -> dict[str, float]:
+def _errors(config: RunConfig, result: Result, name: str) -> dict[str, float]:
     """Return how far each aggregate lies from the truth, where a simulation knows it."""
     path = truth_of(config)
     if path is None or not path.is_file():
         return {}
     truth = read_mixture(path)
-    found = {config.aggregate.aggregator: result.mixture, **result.compared}
+    found = {name: result.mixture, **result.compared}
     return {name: error(mixture, truth) for name, mixture in found.items()}

@@ -26,7 +26,7 @@ from dfmr_dask.data.choosing import KINDS, Wish
 from dfmr_dask.data.integrity import CHOICES
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.local.start import STARTS
-from dfmr_dask.run.settings import MAX_COMPONENTS, METHODS, WEIGHTS, WORK_DTYPES
+from dfmr_dask.run.settings import MAX_COMPONENTS, METHODS, PLACES, WEIGHTS, WORK_DTYPES
 from dfmr_dask.run.waiting import WORKER_TIMEOUT, Waiting
 
 
@@ -163,10 +163,7 @@ class CorruptionSection(Section):
 
 
 class AggregateSection(Section):
-    """How messages become a model; most keys are those of ``dfmr aggregate``.
-
-    ``polish`` reads rows again, which aggregating stored messages once more does not.
-    """
+    """How messages become a model; ``polish`` reads rows again, and ``places`` is for the fits."""
 
     aggregator: Aggregator = "dfmr"
     method: Annotated[str, one_of(METHODS)] = "blocks"
@@ -176,6 +173,7 @@ class AggregateSection(Section):
     unit: Annotated[str, one_of(UNITS)] = "partition"
     compare: Annotated[tuple[Aggregator, ...], Field(strict=False)] = ()
     polish: Annotated[int, Field(ge=0)] = 0
+    places: Annotated[str, one_of(PLACES)] = "flag"
 
 
 class LabelsSection(Section):

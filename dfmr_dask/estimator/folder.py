@@ -18,6 +18,7 @@ from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
+from dfmr_dask.show.pieces_picture import write_pieces_picture
 from dfmr_dask.show.summary import facts_of, summarize
 
 # Which parameters stand in which section of a configuration.
@@ -26,7 +27,7 @@ SECTIONS = {
         *("n_components", "max_components", "min_gain", "covariance_type", "init_params", "n_init"),
         *("tol", "reg_covar", "max_iter", "outliers", "dtype_work"),
     ),
-    "aggregate": ("aggregator", "method", "weights", "gates", "rho", "unit", "polish"),
+    "aggregate": ("aggregator", "method", "weights", "gates", "rho", "unit", "polish", "places"),
 }
 CUT = ("plan", "rows_per_partition", "n_partitions")
 
@@ -65,6 +66,7 @@ def finish_run(
 ) -> None:
     """Write model and table, and last the summary that marks the run as finished."""
     files = write_model(ledger, source, result, partitions, **fitted_facts(model))
-    facts = facts_of(source)
-    found = summarize(facts, result, settings, seconds=result.seconds, files=files)
+    fitted, used = result.source or source, result.settings or settings
+    files |= write_pieces_picture(ledger.folder, result, source.sample_dims)
+    found = summarize(facts_of(fitted), result, used, seconds=result.seconds, files=files)
     ledger.finish(found)

@@ -88,6 +88,9 @@ class GaussianMixture(Uncertain, Answers):
     min_gain : float, optional
         Nats a row that a further component must bring for ``n_components="auto"``: for real data,
         where the BIC may ask for ever more components.
+    places : {"flag", "drop", "ignore"}, default="flag"
+        What is done about pieces of a store that fit better at other places than at their own,
+        where pieces are not alike: they are told, left out of the fit, or not looked for.
 
     Attributes
     ----------
@@ -118,6 +121,10 @@ class GaussianMixture(Uncertain, Answers):
         One entry a partition: where its rows lie, status, distances, reason, log-likelihood.
     standard_errors_ : xarray.Dataset
         Of weights, means and covariances, with 95 % intervals; none with a single partition.
+    likeness_ : Likeness or None
+        Whether the pieces of a store are alike, and what followed; None where ``plan`` forced it.
+    pieces_ : xarray.Dataset or None
+        One entry a piece: where it lies, how far it is from the majority, its group by likeness.
 
     Examples
     --------
@@ -162,6 +169,7 @@ class GaussianMixture(Uncertain, Answers):
         dtype_work: str = "float64",
         max_components: int = MAX_COMPONENTS,
         min_gain: float | None = None,
+        places: str = "flag",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -190,6 +198,7 @@ class GaussianMixture(Uncertain, Answers):
         self.dtype_work = dtype_work
         self.max_components = max_components
         self.min_gain = min_gain
+        self.places = places
 
     def fit(
         self,
@@ -246,7 +255,7 @@ class GaussianMixture(Uncertain, Answers):
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
             result = pipeline.fit(source, settings, tasks, ledger=ledger)
-            take(self, result, partition_table(source, result), source.units)
+            take(self, result, partition_table(result.source or source, result), source.units)
             if ledger is not None:
                 finish_run(ledger, self, source, settings, result, self.partitions_)
         warn_of_doubts(self, result)

@@ -19,6 +19,7 @@ from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.settings import (
     AUTO,
     METHODS,
+    PLACES,
     WEIGHTS,
     WORK_DTYPES,
     Settings,
@@ -55,6 +56,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "dtype_work": [StrOptions(set(WORK_DTYPES))],
     "max_components": [Interval(Integral, 1, MOST_COMPONENTS, closed="both")],
     "min_gain": [Interval(Real, 0.0, None, closed="left"), None],
+    "places": [StrOptions(set(PLACES))],
 }
 PLAIN_SETTINGS = (
     "tol",
@@ -71,6 +73,7 @@ PLAIN_SETTINGS = (
     "corruption",
     "outliers",
     "dtype_work",
+    "places",
 )
 
 

@@ -11,6 +11,7 @@
     python -m dfmr_dask.experiments.studies orders-50
     python -m dfmr_dask.experiments.studies orders-from-scores
     python -m dfmr_dask.experiments.studies orders-photograph
+    python -m dfmr_dask.experiments.studies unlike
 
 Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
 """
@@ -47,6 +48,7 @@ from dfmr_dask.experiments.photograph import (
 )
 from dfmr_dask.experiments.populations import population
 from dfmr_dask.experiments.remembering import Remembering
+from dfmr_dask.experiments.unlike_pieces import unlike_pieces
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.pipeline import Settings, fit
@@ -207,6 +209,7 @@ STUDIES: Mapping[str, Callable[..., Sequence[Any]]] = {
     "orders-50": orders_of_many_features,
     "orders-from-scores": orders_from_scores,
     "orders-photograph": orders_of_photograph,
+    "unlike": unlike_pieces,
 }
 
 

@@ -12,7 +12,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from dfmr_dask.aggregate.questions import Answers, Count, Improve, Propose, Question, Score, Steps
+from dfmr_dask.aggregate.questions import (
+    Answers,
+    Count,
+    Improve,
+    Propose,
+    Question,
+    Resemble,
+    Score,
+    Steps,
+)
 from dfmr_dask.errors import InvalidExchange, TooFewMessages
 from dfmr_dask.parties.exchange import Exchange
 from dfmr_dask.parties.inbox import Inbox, Received
@@ -60,6 +69,8 @@ class Poll:
         """Return the answers to a question, or the ballot that asks for them."""
         if isinstance(question, Count | Propose):
             return self.proposed(question)
+        if isinstance(question, Resemble):  # no file carries an answer to it
+            return Answers({})
         number = len(self.heard)
         label, history = f"{self.prefix}-{number}", tuple(self.heard)
         ballot = Ballot(self.exchange, label, question, self.sites, history)

@@ -47,9 +47,9 @@ class Agreed:
     proposers: tuple[int, ...] = ()
 
 
-def agree_on_start(context: Context) -> Agreed:
-    """Draw samples, propose, score, vote, and improve in rounds (METHOD 11, steps 1 to 6)."""
-    samples, given = _samples(context), context.settings.start
+def agree_on_start(context: Context, samples: Mapping[int, Any]) -> Agreed:
+    """Propose, score, vote, and improve in rounds, on samples (METHOD 11, steps 2 to 6)."""
+    given = context.settings.start
     if context.settings.method == "paper":
         return Agreed(given, None, samples)
     asking = Asking(context, samples)
@@ -62,6 +62,7 @@ def agree_on_start(context: Context) -> Agreed:
 
 def agreed_again(
     context: Context,
+    samples: Mapping[int, Any],
     start: Mixture | None,
     total_rows: int | None,
     sample_rows: int,
@@ -69,22 +70,24 @@ def agreed_again(
 ) -> Agreed:
     """Return what was agreed in a run that was interrupted, without another vote.
 
-    Samples are drawn again, and the pilots of those whose proposals were heard; as random numbers
-    go by addresses, they and the fits from there are the same bits.
+    The pilots of those whose proposals were heard are made again; as random numbers go by
+    addresses, they and the fits from there are the same bits.
 
     Parameters
     ----------
     context : Context
         Of the same source and settings.
+    samples : mapping of partition to handle
+        Drawn again.
     start, total_rows, sample_rows, proposers
         As they stand in :class:`Agreed`.
     """
-    asking = Asking(context, _samples(context))
+    asking = Asking(context, samples)
     pilots = {i: asking.pilot(i) for i in proposers}
     return Agreed(start, total_rows, asking.samples, pilots, sample_rows, tuple(proposers))
 
 
-def _samples(context: Context) -> dict[int, Any]:
+def samples_of(context: Context) -> dict[int, Any]:
     """Return the samples of the order of the fit, drawn now unless they are there."""
     drawn = draw_samples(context) if context.drawn is None else context.drawn
     if context.settings.selection is None:
@@ -97,7 +100,7 @@ def _samples(context: Context) -> dict[int, Any]:
 
 
 def draw_samples(context: Context) -> dict[int, Any]:
-    """Draw samples in all partitions, or in 400 random ones of a larger number.
+    """Draw samples (METHOD 11, step 1) in all partitions, or in 400 random ones of a larger number.
 
     Where each partition starts on its own, all of them need samples. Where the order is yet to be
     chosen, they are large enough for the largest one.

@@ -3,12 +3,14 @@
 run.json            first: settings, source, and the identity of the run; state "running"
 pieces.json         where each partition lies, and which chunks were there
 selection.json      how the number of components was chosen, where it was
+likeness.json       which way the run takes by the likeness of its pieces
 start.npz           the common start, once it is agreed, and N
 messages/00000.npz  what the partitions of one task said, as it arrives
 unanswered.json     partitions that gave no answer at all, and why: asked again when a run goes on
 model.npz           the mixture
 partitions.zarr     the table of partitions, and as partitions.csv
 standard_errors.zarr  how sure the mixture is, where that can be told
+pieces.zarr         the table of pieces that the way was chosen by, and as pieces.csv
 summary.json        last: its presence is the mark of a finished run
 
 Every file appears whole or not at all, and nothing but the summary says that the rest is complete.
@@ -41,12 +43,11 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.places import aside, check_room, forget, set_aside
 from dfmr_dask.run.results import as_csv
-from dfmr_dask.run.standard_errors import FILE as ERRORS
 from dfmr_dask.selection.curve import Selection, as_plain, selection_from
 
 DESCRIPTION, SUMMARY, MESSAGES = "run.json", "summary.json", "messages"
 PIECES, START, UNANSWERED = "pieces.json", "start.npz", "unanswered.json"
-SELECTION = "selection.json"
+SELECTION, WAY = "selection.json", "likeness.json"
 LARGEST_JSON = 1 << 28
 
 
@@ -170,8 +171,8 @@ class Ledger:
 
     def selection(self) -> Selection | None:
         """Return how the number of components was chosen, if that is there."""
-        path = self.folder / SELECTION
-        return selection_from(read_json(path, LARGEST_JSON)) if path.is_file() else None
+        told = self._told(SELECTION)
+        return selection_from(told) if told else None
 
     def record_start(self, mixture: Mixture, **facts: Any) -> None:
         """Write the common start, and what was agreed with it."""
@@ -181,6 +182,19 @@ class Ledger:
         """Return the common start and what was agreed with it, if it is there."""
         path = self.folder / START
         return (read_mixture(path), read_facts(path)) if path.is_file() else None
+
+    def record_way(
+        self, way: Mapping[str, Any], planned_rows: Sequence[int], pieces: Mapping[str, Any]
+    ) -> None:
+        """Write which way the run takes, and the partitions that are fitted there."""
+        write_json(self.folder / WAY, way)
+        write_json(self.folder / PIECES, pieces)
+        described = {**self.description(), "planned_rows": list(planned_rows)}
+        write_json(self.folder / DESCRIPTION, described)
+
+    def way(self) -> dict[str, Any] | None:
+        """Return which way the run takes; None before its start is final, or if it had none."""
+        return (self._told(WAY) or None) if (self.folder / START).is_file() else None
 
     def record_messages(self, messages: Sequence[Message]) -> None:
         """Write what the partitions of one task said, as one file."""
@@ -195,30 +209,33 @@ class Ledger:
 
     def unanswered(self) -> dict[int, str]:
         """Return partitions that gave no answer, and why."""
-        path = self.folder / UNANSWERED
-        found = read_json(path, LARGEST_JSON) if path.is_file() else {}
-        return {int(i): str(text) for i, text in found.items()}
+        return {int(i): str(text) for i, text in self._told(UNANSWERED).items()}
 
     def record_model(self, mixture: Mixture, table: xr.Dataset, **facts: Any) -> list[Path]:
         """Write the mixture and the table of partitions, and name the files."""
-        model, partitions = self.folder / "model.npz", self.folder / "partitions.zarr"
-        text = self.folder / "partitions.csv"
+        model = self.folder / "model.npz"
         write_mixture(model, mixture, **facts)
-        if partitions.exists():  # of this run, before it went on
-            shutil.rmtree(partitions)
-        write_dataset(partitions, table)
+        return [model, *self.record_table("partitions", table)]
+
+    def record_table(self, name: str, table: xr.Dataset) -> list[Path]:
+        """Write a table as Zarr and as text, and name both."""
+        text = self.folder / f"{name}.csv"
         write_bytes(text, as_csv(table))
-        return [model, partitions, text]
+        return [self._stored(name, table), text]
 
     def record_errors(self, table: xr.Dataset | None) -> dict[str, str]:
         """Write how sure the mixture is, if that is known, and name the file."""
-        path = self.folder / ERRORS
-        if path.exists():  # of this run, before it went on
+        path = self._stored("standard_errors", table)
+        return {} if table is None else {"standard_errors": str(path)}
+
+    def _stored(self, name: str, table: xr.Dataset | None) -> Path:
+        """Write a table in place of what the run had before it went on."""
+        path = self.folder / f"{name}.zarr"
+        if path.exists():
             shutil.rmtree(path)
-        if table is None:
-            return {}
-        write_dataset(path, table)
-        return {"standard_errors": str(path)}
+        if table is not None:
+            write_dataset(path, table)
+        return path
 
     def finish(self, summary: Mapping[str, Any]) -> Path:
         """Write the summary, which marks the run as finished, and remove what it replaces."""
@@ -237,8 +254,7 @@ class Ledger:
 
     def pieces(self) -> dict[str, Any]:
         """Return where partitions lay and what was there when the run began."""
-        path = self.folder / PIECES
-        return dict(read_json(path, LARGEST_JSON)) if path.is_file() else {}
+        return self._told(PIECES)
 
     def summary(self) -> dict[str, Any]:
         """Return the summary of the finished run."""
@@ -270,6 +286,11 @@ class Ledger:
         """Return the table of partitions."""
         table: xr.Dataset = xr.open_zarr(self.folder / "partitions.zarr", chunks=None).load()
         return table
+
+    def _told(self, name: str) -> dict[str, Any]:
+        """Return what a file says; nothing where it is not there."""
+        path = self.folder / name
+        return dict(read_json(path, LARGEST_JSON)) if path.is_file() else {}
 
     def _files(self, *, strict: bool = False) -> list[tuple[Path, tuple[Message, ...]]]:
         """Read the files of messages, one or more of them in each."""

@@ -195,6 +195,8 @@ def fit(
     try:
         valid = read_valid(reader, settings.outliers)
         rows, dropped, mass = valid.rows, valid.dropped, valid.mass
+        if not rows and valid.lost:
+            return Message.failed(partition, f"none of its chunks can be read: {valid.why}")
         if not rows:
             return Message(partition, "empty", 0, dropped)
         _check_rows(valid, settings)
@@ -217,6 +219,7 @@ def fit(
         rows,
         dropped,
         local.mixture,
+        reason=f"{valid.lost} rows were left out: {valid.why}" if valid.lost else "",
         n_iter=local.n_iter,
         converged=local.converged,
         log_likelihood=local.log_likelihood,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from dfmr_dask.aggregate.alignment import like
@@ -12,10 +12,11 @@ from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import DegenerateRows, InvalidSource
 from dfmr_dask.message import Message
-from dfmr_dask.run.agreement import Agreed, agree_on_start, agreed_again
 from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.likeness import start_and_way
+from dfmr_dask.run.pieces import piece_table
 from dfmr_dask.run.polish import Polished, polish
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.selection import choose_order
@@ -31,6 +32,10 @@ from dfmr_dask.run.waiting import NOT_AWAITED
 from dfmr_dask.selection.curve import Selection
 
 NAMED = 20  # partitions that a note lists
+UNFILTERED = (
+    "the pieces of the source are not alike, and none was dropped for being unlike: what is bad in "
+    "them is in the model; plan='chunks' filters them all the same"
+)
 
 __all__ = ["Result", "Settings", "check_sizes", "fit"]
 
@@ -84,7 +89,7 @@ def fit(
     settings = context.settings  # with the order that was chosen
 
     with timed(seconds, "start"):
-        agreed = agree(context, known)
+        context, agreed, way = start_and_way(context, known)
 
     with timed(seconds, "fit"):
         messages = fit_partitions(context, agreed, known)
@@ -95,6 +100,8 @@ def fit(
     with timed(seconds, "check"):
         chosen, mixture = check(context, aggregation, agreed)
         verdict = aggregation.verdict
+        if way is not None and way.interleaved:
+            verdict = verdict.doubted(UNFILTERED)
         if chosen in ("start", "center"):
             verdict = verdict.doubted(
                 f"the {chosen} scores better on the kept partitions' samples than the aggregate: "
@@ -104,9 +111,10 @@ def fit(
     # Polishing starts from what won the check: a wrong optimum cannot be polished away, and the
     # passes are judged on all rows of the kept partitions, where the check has samples only.
     polished = Polished(mixture, 0)
-    if settings.polish:
+    if context.settings.polish:
         with timed(seconds, "polish"):
-            polished = polish(context, messages, verdict.kept, mixture)
+            gated = way is None or not way.interleaved
+            polished = polish(context, messages, verdict.kept, mixture, gated=gated)
 
     with timed(seconds, "check"):
         compared = {name: other.mixture for name, other in others.items()}
@@ -127,30 +135,21 @@ def fit(
         dict(zip(compared, scores[1:], strict=True)),
         seconds,
         context.byzantine,
-        (*source.plan.notes, *notes, *said, *notes_on(settings, messages, verdict, selection)),
+        (
+            *context.source.plan.notes,
+            *notes,
+            *said,
+            *notes_on(settings, messages, verdict, selection),
+        ),
         chosen,
         polished.passes,
         errors,
         selection,
+        context.source,
+        context.settings,
+        way,
+        None if way is None else piece_table(source, way),
     )
-
-
-def agree(context: Context, known: Mapping[int, Message]) -> Agreed:
-    """Agree on the start and write it down, or take the one that a run had before it was cut.
-
-    Whatever is fitted later, rows that were appended included, starts there and with that N.
-    """
-    ledger = context.ledger
-    recorded = None if ledger is None else ledger.start()
-    if recorded is not None:
-        start, facts = recorded
-        asked = [i for i in facts.pop("proposers") if i not in known]
-        return agreed_again(context, start, proposers=asked, **facts)
-    agreed = agree_on_start(context)
-    if ledger is not None and agreed.start is not None:
-        facts = {"total_rows": agreed.total_rows, "sample_rows": agreed.sample_rows}
-        ledger.record_start(agreed.start, proposers=list(agreed.proposers), **facts)
-    return agreed
 
 
 def notes_on(
@@ -166,6 +165,10 @@ def notes_on(
         numbers = ", ".join(str(message.partition) for message in absent[:NAMED])
         more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
         yield f"{absent[0].reason}; these were missing: {numbers}{more}"
+    lost = {message.reason: message.partition for message in messages if _lost(message)}
+    if lost:
+        told = "; ".join(f"partition {i}: {why}" for why, i in list(lost.items())[:NAMED])
+        yield f"chunks that cannot be read were left out of interleaved partitions: {told}"
     among = frozenset(verdict.kept)
     kept = [message for message in messages if message.partition in among]
     slow = sum(not message.converged for message in kept)
@@ -181,6 +184,11 @@ def notes_on(
             f"{scarce} of {len(kept)} kept partitions have fewer rows than the {parameters} free "
             "parameters of the model; make partitions larger, or ask for fewer components"
         )
+
+
+def _lost(message: Message) -> bool:
+    """Tell whether a partition was fitted without some of its rows, which could not be read."""
+    return message.status == "fitted" and bool(message.reason)
 
 
 def check_sizes(source: Source, settings: Settings) -> None:

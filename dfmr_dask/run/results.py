@@ -16,6 +16,8 @@ from dfmr_dask.data.source import Source
 from dfmr_dask.errors import NoStandardErrors
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
+from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.way import Way
 from dfmr_dask.selection.curve import Selection
 
 
@@ -52,6 +54,14 @@ class Result:
         How sure the mixture is, or why nothing tells.
     selection : Selection or None
         How the number of components was chosen, where it was.
+    source : Source or None
+        The partitions that were fitted.
+    settings : Settings or None
+        As the way that was taken changed them.
+    way : Way or None
+        Which one that was, and why; None where the plan was no ``auto``.
+    pieces : xarray.Dataset or None
+        The table of the pieces that the way was chosen by.
     """
 
     mixture: Mixture
@@ -69,6 +79,10 @@ class Result:
     passes: int = 0
     errors: StandardErrors | NoStandardErrors = field(default_factory=NoStandardErrors)
     selection: Selection | None = None
+    source: Source | None = None
+    settings: Settings | None = None
+    way: Way | None = None
+    pieces: xr.Dataset | None = None
 
 
 def partition_table(source: Source, result: Result) -> xr.Dataset:
@@ -106,7 +120,7 @@ def verdict_table(
         "status": _texts([m.status for m in messages]),
         "fate": _texts([fates[m.partition] for m in messages]),
         "kept": np.array([fates[m.partition] == "kept" for m in messages]),
-        "reason": _texts([reasons.get(m.partition, "") for m in messages]),
+        "reason": _texts([reasons.get(m.partition, m.reason) for m in messages]),
         "n_iter": np.array([m.n_iter for m in messages], dtype=np.int64),
         "converged": np.array([m.converged for m in messages]),
         "log_likelihood": np.array([m.log_likelihood for m in messages], dtype=np.float64),

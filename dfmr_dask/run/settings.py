@@ -18,6 +18,7 @@ from dfmr_dask.mixture import Mixture
 METHODS = ("blocks", "paper")
 WEIGHTS = ("shared", "free")
 WORK_DTYPES = ("float64", "float32")
+PLACES = ("flag", "drop", "ignore")
 AUTO, MAX_COMPONENTS = "auto", 10  # n_components that is chosen, and the most that it may be
 
 
@@ -115,6 +116,9 @@ class Settings:
         ``float32`` climbs in single precision as far as that can tell, and ends in double.
     selection : OrderSettings, optional
         How the order is chosen from the samples; ``n_components`` is 1 until it is.
+    places : {"flag", "drop", "ignore"}
+        What is done about pieces of an ``auto`` plan that fit better at other places than at their
+        own: they are told, left out of interleaved partitions as well, or not looked for.
 
     Raises
     ------
@@ -143,6 +147,7 @@ class Settings:
     outliers: float | None = None
     dtype_work: str = "float64"
     selection: OrderSettings | None = None
+    places: str = "flag"
 
     def __post_init__(self) -> None:
         _check_choice("init_params", self.init_params, STARTS)
@@ -151,6 +156,7 @@ class Settings:
         _check_choice("unit", self.unit, UNITS)
         _check_choice("aggregator", self.aggregator, AGGREGATORS)
         _check_choice("dtype_work", self.dtype_work, WORK_DTYPES)
+        _check_choice("places", self.places, PLACES)
         for gate in self.gates or ():
             _check_choice("gates", gate, GATES)
         for name in self.compare:

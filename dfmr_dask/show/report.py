@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dfmr_dask.show.likeness_text import likeness_text
+
 FILTERING = "dfmr"  # the aggregator that filters, and so the one that can certify
 SHOWN_FEATURES = 6  # columns of the table of components; the model file has all of them
 SHOWN_IDS = 12
@@ -25,6 +27,7 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     """
     parts = [
         _head(summary),
+        likeness_text(summary.get("likeness")),
         _partitions(summary),
         selection_text(summary.get("selection")),
         _components(summary),

@@ -21,6 +21,7 @@ from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.selection.curve import as_plain
+from dfmr_dask.show.likeness_text import likeness_summary
 
 Summary = dict[str, Any]
 
@@ -69,6 +70,7 @@ def summarize(
         ``files``, and more; ``components_left_out`` is null unless components were judged one by
         one: how many (``components``) of how many of the kept partitions (``partitions``).
         ``selection`` is null unless the number of components was chosen: the curve over orders.
+        ``likeness`` is null unless the plan was ``auto``: which way the run took, and why.
     """
     verdict, messages = result.verdict, result.messages
     return {
@@ -99,6 +101,7 @@ def summarize(
         "selection": None if result.selection is None else plain(as_plain(result.selection)),
         "compared": _compared(result, disagreement or {}, errors or {}),
         "seconds": {stage: round(float(value), 3) for stage, value in seconds.items()},
+        "likeness": likeness_summary(result.way, facts["features"]),
         "files": dict(files),
     }
 

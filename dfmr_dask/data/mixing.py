@@ -1,0 +1,150 @@
+"""Partitions that are alike although chunks are not: each has strips of chunks from everywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from dfmr_dask.data.cost import SAMPLES, USABLE, Cost
+from dfmr_dask.data.fitting import held_to
+from dfmr_dask.data.grid import Box, Grid, at_chunks, cut, rows_of
+from dfmr_dask.data.layouts import finished
+from dfmr_dask.data.plan import Plan
+from dfmr_dask.errors import InvalidSource
+from dfmr_dask.randomness import Stage, generator
+
+HELD_BYTES = 256 << 20  # rows of a partition, unless chunks are larger or workers smaller
+FEWEST = 8  # partitions, so that as many workers have something to do
+ROWS_EACH = 2000  # in each of so few partitions at least; a fit wants more rows, not more of them
+STRIPS = 64  # a partition should have of different chunks
+MOST_DECODED = 8  # times that a chunk is decoded, at most
+FEW_STRIPS = 16  # with fewer, partitions may be unlike each other
+
+
+@dataclass(frozen=True, slots=True)
+class Chunked:
+    """What a source in chunks is made of, which is all that it takes to plan it anew.
+
+    Parameters
+    ----------
+    units : tuple of Axis
+        The smallest chunks that decode alone.
+    cost : Cost
+    seed : int
+        Of what is drawn.
+    memory : int or None
+        Bytes of a worker.
+    notes : tuple of str
+        Of the source, whatever the plan.
+    """
+
+    units: Grid
+    cost: Cost
+    seed: int = 0
+    memory: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def mixed(self, pieces: Plan, without: Collection[int] = ()) -> Plan:
+        """Deal the rows of a plan's partitions to new ones, each with strips from everywhere.
+
+        Parameters
+        ----------
+        pieces : Plan
+        without : collection of int
+            Partitions of it that are left out.
+
+        Raises
+        ------
+        InvalidSource
+            When none is left.
+
+        See Also
+        --------
+        mixed : How it is done.
+        """
+        left_out = frozenset(without)
+        boxes = [box for one in pieces.partitions if one.index not in left_out for box in one.boxes]
+        plan = mixed(boxes, self.units, self.cost, self.memory, self.seed, self.notes)
+        return held_to(plan, self.cost, self.memory)
+
+
+def mixed(
+    boxes: Sequence[Box],
+    units: Grid,
+    cost: Cost,
+    memory: int | None = None,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+) -> Plan:
+    """Plan partitions of strips of chunks from all over some boxes, about equal and alike.
+
+    Nobody is filtered there, so few large partitions are best: as many as it takes for one to fit
+    in a worker's memory (and in some 256 MiB), and 8 to keep workers busy. Each takes strips of 64
+    chunks; where there are too few chunks for that, each chunk is cut into up to 8 strips, and so
+    decoded up to 8 times. Strips are dealt in the order of the grid, to all partitions in turn and
+    each time in another order, so that each has its share of every region.
+
+    Parameters
+    ----------
+    boxes : sequence of boxes
+        Whose rows are dealt.
+    units : tuple of Axis
+        The smallest chunks that decode alone.
+    cost : Cost
+    memory : int or None
+        Bytes of a worker.
+    seed : int
+    notes : sequence of str
+
+    Raises
+    ------
+    InvalidSource
+        When there are no boxes.
+
+    Examples
+    --------
+    >>> from dfmr_dask.data.cost import Cost
+    >>> from dfmr_dask.data.grid import boxes_of, regular
+    >>> from dfmr_dask.data.mixing import mixed
+    >>> grid = regular((16_000, 4), (1000, 4))  # sixteen chunks of a thousand times and four places
+    >>> plan = mixed(list(boxes_of(grid)), grid, Cost.of_one(grid, 16))
+    >>> len(plan), plan.decoded_per_byte, [box[0] for box in plan.partitions[0].boxes[:2]]
+    (8, 8.0, [(500, 625), (1750, 1875)])
+    """
+    chunks = [unit for box in boxes for unit in at_chunks(box, units, 0)]
+    if not chunks:
+        raise InvalidSource("no chunk is left to be dealt into interleaved partitions")
+    total = sum(map(rows_of, chunks))
+    n = _partitions(total, max(map(rows_of, chunks)), cost, memory)
+    times = min(MOST_DECODED, n, math.ceil(STRIPS * n / len(chunks)))
+    strips = [strip for chunk in chunks for strip in cut(chunk, times, first=True)]
+    n = min(n, len(strips))
+    each = len(strips) // n
+    said = (
+        f"an interleaved partition has strips of {each} of {len(chunks)} chunks; fewer than "
+        f"{FEW_STRIPS} may not resemble the whole: deal the rows into a new store first with "
+        "`dfmr shuffle`"
+    )
+    told = (*notes, said) if each < min(FEW_STRIPS, len(chunks)) else notes
+    return replace(finished("interleaved", _in_turns(strips, n, seed), cost, told), skips=True)
+
+
+def _partitions(total: int, largest: int, cost: Cost, memory: int | None) -> int:
+    """Return how many partitions are few enough to be large, and enough to fit in memory."""
+    held = max(HELD_BYTES // cost.row_bytes, FEWEST * largest)
+    if memory is not None:
+        held = min(held, cost.most_rows(USABLE * memory, total, SAMPLES))
+    busy = min(FEWEST, total // ROWS_EACH)
+    return max(1, busy, math.ceil(total / max(1, held)))
+
+
+def _in_turns(strips: Sequence[Box], n: int, seed: int) -> list[list[Box]]:
+    """Deal strips, n after n of them in a random order, so that groups are equal and spread."""
+    rng = generator(seed, Stage.PLAN, 1)
+    groups: list[list[Box]] = [[] for _ in range(n)]
+    for first in range(0, len(strips), n):
+        some = strips[first : first + n]
+        for strip, to in zip(some, rng.permutation(n), strict=False):
+            groups[int(to)].append(strip)
+    return [sorted(group) for group in groups]
