@@ -36,7 +36,7 @@ from dfmr_dask.data.files import (
     write_json,
     write_mixture,
 )
-from dfmr_dask.data.messages import read_messages, write_messages
+from dfmr_dask.data.messages import read_folder, write_messages
 from dfmr_dask.data.stores import write_dataset
 from dfmr_dask.errors import InvalidMessage, RunFolderExists, RunUnfinished
 from dfmr_dask.message import Message
@@ -156,7 +156,7 @@ class Ledger:
         """Let the run go on with the messages of some partitions; it is unfinished from here."""
         (self.folder / SUMMARY).unlink(missing_ok=True)
         (self.folder / UNANSWERED).unlink(missing_ok=True)
-        for path, said in self._files():
+        for path, said in read_folder(self.folder / MESSAGES):
             left = [message for message in said if message.partition in stay]
             if len(left) < len(said) or not left:
                 path.unlink()  # first: a file is called by the lowest number in it
@@ -272,7 +272,11 @@ class Ledger:
         InvalidMessage
             When a file holds something else, or two tell of one partition.
         """
-        found = [message for _, said in self._files(strict=True) for message in said]
+        found = [
+            message
+            for _, said in read_folder(self.folder / MESSAGES, strict=True)
+            for message in said
+        ]
         found += [Message.failed(i, reason) for i, reason in self.unanswered().items()]
         if len({message.partition for message in found}) < len(found):
             raise InvalidMessage(f"{self.folder / MESSAGES} holds two messages of one partition")
@@ -280,7 +284,9 @@ class Ledger:
 
     def answered(self) -> dict[int, Message]:
         """Return the messages that can be read; what a disk has spoiled is fitted again."""
-        return {one.partition: one for _, said in self._files() for one in said}
+        return {
+            one.partition: one for _, said in read_folder(self.folder / MESSAGES) for one in said
+        }
 
     def partitions(self) -> xr.Dataset:
         """Return the table of partitions."""
@@ -291,16 +297,3 @@ class Ledger:
         """Return what a file says; nothing where it is not there."""
         path = self.folder / name
         return dict(read_json(path, LARGEST_JSON)) if path.is_file() else {}
-
-    def _files(self, *, strict: bool = False) -> list[tuple[Path, tuple[Message, ...]]]:
-        """Read the files of messages, one or more of them in each."""
-        found = []
-        for path in sorted((self.folder / MESSAGES).glob("*.npz")):
-            try:
-                said = read_messages(path)
-            except InvalidMessage:
-                if strict:
-                    raise
-                said = ()
-            found.append((path, said))
-        return found
