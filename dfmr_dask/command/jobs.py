@@ -36,6 +36,7 @@ from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result, partition_table
 from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import Waiting
+from dfmr_dask.show.mixture_picture import draw_result
 from dfmr_dask.show.summary import Summary, facts_of, summarize
 
 Say = Callable[[str], None]
@@ -146,6 +147,7 @@ def _written(
     """Write model, table, labels and picture; last of all the summary."""
     folder, source = ledger.folder, inputs.source
     files = write_model(ledger, source, result, partition_table(source, result))
+    files |= draw_result(folder, result, source.features)
     shares: dict[str, float] = {}
     if config.labels.write:
         place = folder / "labels.zarr"

@@ -18,6 +18,7 @@ from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
+from dfmr_dask.show.mixture_picture import draw_result
 from dfmr_dask.show.summary import facts_of, summarize
 
 # Which parameters stand in which section of a configuration.
@@ -65,6 +66,7 @@ def finish_run(
 ) -> None:
     """Write model and table, and last the summary that marks the run as finished."""
     files = write_model(ledger, source, result, partitions, **fitted_facts(model))
+    files |= draw_result(ledger.folder, result, source.features)
     facts = facts_of(source)
     found = summarize(facts, result, settings, seconds=result.seconds, files=files)
     ledger.finish(found)

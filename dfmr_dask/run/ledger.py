@@ -7,7 +7,7 @@ messages/00000.npz  what the partitions of one task said, as it arrives
 unanswered.json     partitions that gave no answer at all, and why: asked again when a run goes on
 model.npz           the mixture
 partitions.zarr     the table of partitions, and as partitions.csv
-standard_errors.zarr  how sure the mixture is, where that can be told
+standard_errors.zarr how sure the mixture is, where that can be told; mixture.png draws it
 summary.json        last: its presence is the mark of a finished run
 
 Every file appears whole or not at all, and nothing but the summary says that the rest is complete.
@@ -39,7 +39,6 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.places import aside, check_room, forget, set_aside
 from dfmr_dask.run.results import as_csv
-from dfmr_dask.run.standard_errors import FILE as ERRORS
 
 DESCRIPTION, SUMMARY, MESSAGES = "run.json", "summary.json", "messages"
 PIECES, START, UNANSWERED = "pieces.json", "start.npz", "unanswered.json"
@@ -196,16 +195,6 @@ class Ledger:
         write_dataset(partitions, table)
         write_bytes(text, as_csv(table))
         return [model, partitions, text]
-
-    def record_errors(self, table: xr.Dataset | None) -> dict[str, str]:
-        """Write how sure the mixture is, if that is known, and name the file."""
-        path = self.folder / ERRORS
-        if path.exists():  # of this run, before it went on
-            shutil.rmtree(path)
-        if table is None:
-            return {}
-        write_dataset(path, table)
-        return {"standard_errors": str(path)}
 
     def finish(self, summary: Mapping[str, Any]) -> Path:
         """Write the summary, which marks the run as finished, and remove what it replaces."""

@@ -19,6 +19,7 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.standard_errors import told_of
 
 Summary = dict[str, Any]
 
@@ -92,7 +93,7 @@ def summarize(
         "score_rows": int(result.score_rows),
         "error": (errors or {}).get(settings.aggregator),
         "components": components(result.mixture, result.errors),
-        "standard_errors": _covered(result.errors),
+        "standard_errors": told_of(result.errors),
         "compared": _compared(result, disagreement or {}, errors or {}),
         "seconds": {stage: round(float(value), 3) for stage, value in seconds.items()},
         "files": dict(files),
@@ -147,13 +148,6 @@ def _plain(values: Any) -> Any:
     if np.ndim(values):
         return [_plain(value) for value in values]
     return None if np.isnan(values) else float(values)
-
-
-def _covered(errors: StandardErrors | NoStandardErrors) -> dict[str, Any]:
-    """Say whether there are standard errors, and what they don't cover, or why there are none."""
-    if isinstance(errors, StandardErrors):
-        return {"known": True, "partitions": len(errors), "notes": list(errors.notes)}
-    return {"known": False, "partitions": 0, "notes": [str(errors)] if str(errors) else []}
 
 
 def _left_out(verdict: Verdict) -> dict[str, int] | None:
