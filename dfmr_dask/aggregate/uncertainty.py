@@ -248,9 +248,8 @@ def reported_errors(
         )
     except NoStandardErrors as reason:
         return reason
-    if chosen == "polished":
-        return replace(found, notes=(*found.notes, FROM_SAMPLES))
-    return found
+    notes = (*found.notes, FROM_SAMPLES) if chosen == "polished" else found.notes
+    return replace(found, mixture=mixture, notes=notes)  # to the bit what is reported
 
 
 def _called(

@@ -45,8 +45,7 @@ class Merged:
         What the check let stand.
     checked : bool
         Whether the check has come to its end.
-    errors : StandardErrors or NoStandardErrors
-        How sure the mixture is, from the sites' fits alone, or why nothing tells.
+    errors : StandardErrors, or NoStandardErrors where nothing tells how sure the mixture is
     ballot : Ballot or None
         What sites must answer before the check can go on.
     waiting : tuple of str
@@ -105,9 +104,8 @@ class Merged:
         Path
             Of the model.
         """
-        place = Path(folder)
+        place, units = Path(folder), dict(self.exchange.units)
         model = place / "model.npz"
-        units = dict(self.exchange.units)
         write_mixture(model, self.mixture, features=list(self.exchange.features), units=units)
         if self.ballot is not None:
             self.ballot.save(place)
