@@ -44,6 +44,8 @@ class Jackknifed:
     corrected : ndarray
         The value without the bias that curvature gives it, which what remains without groups
         shows. Bias within the groups stays.
+    notes : tuple of str
+        What the error does not cover.
     """
 
     value: Array
@@ -52,6 +54,7 @@ class Jackknifed:
     upper: Array
     level: float
     corrected: Array
+    notes: tuple[str, ...] = ()
 
 
 def jackknifed(

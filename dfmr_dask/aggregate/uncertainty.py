@@ -104,7 +104,7 @@ class StandardErrors:
             _called(function, self.without(i), f"the mixture without part {i}", value.shape)
             for i in range(len(self))
         ]
-        return jackknifed(value, np.stack(many), self.shares, level)
+        return replace(jackknifed(value, np.stack(many), self.shares, level), notes=self.notes)
 
     def parameters(
         self, level: float = LEVEL, names: Sequence[str] | None = None

@@ -61,10 +61,10 @@ def errors_table(
     --------
     >>> import numpy as np
     >>> from dfmr_dask import GaussianMixture
-    >>> X = np.random.default_rng(0).normal(size=(4000, 2))
-    >>> model = GaussianMixture(n_partitions=10, random_state=0).fit(X)
-    >>> model.standard_errors_["means_standard_error"].values.round(2)  # 1 / sqrt(4000) = .016
-    array([[0.01, 0.02]])
+    >>> X = np.random.default_rng(0).normal(size=(20_000, 2))
+    >>> model = GaussianMixture(n_partitions=20, random_state=0).fit(X)
+    >>> model.standard_errors_["means_standard_error"].values.round(3)  # 1 / sqrt(20 000) = .007
+    array([[0.008, 0.009]])
     """
     kind = covariance_type(errors.mixture)
     found = errors.parameters(level)

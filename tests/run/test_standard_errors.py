@@ -93,6 +93,7 @@ def test_another_level_makes_other_intervals_of_the_same_errors(model: GaussianM
     assert np.all(narrow["weights_lower"] > wide["weights_lower"])
     sure = model.standard_error(density, level=0.5)
     assert np.all(sure.upper - sure.lower < 2 * sure.standard_error)
+    assert list(sure.notes) == narrow.attrs["notes"]
 
 
 def test_names_and_units_of_features_are_coordinates(model: GaussianMixture) -> None:
@@ -177,9 +178,8 @@ def test_an_aggregate_of_the_same_messages_has_its_own(
     other = read_standard_errors(folder / "aggregates" / "vanilla-blocks")
     own = read_standard_errors(folder)
     assert len(other) == 12
-    assert np.all(
-        other.parameters()["means"].standard_error > 10 * own.parameters()["means"].standard_error
-    )
+    apart = other.parameters()["means"].standard_error / own.parameters()["means"].standard_error
+    assert apart.max() > 100.0
     alone = said("aggregate", str(folder), capsys, "--aggregator", "coat")
     assert "No standard errors\n  the mixture is no average" in alone
     with pytest.raises(NoStandardErrors, match=r"has no standard_errors\.zarr"):
