@@ -18,15 +18,15 @@ def test_it_is_a_study_of_all_combinations() -> None:
 
 
 def test_intervals_cover_the_truth() -> None:
-    """Parameters of one data set depend on each other: .95, give or take .06."""
+    """Parameters of one data set depend on each other, so that a share is as sure as it says."""
     some = [Combination(2, 1000, 20), Combination(2, 1000, 20, 0.3), Combination(2, 1000, 20, 0, 1)]
-    for found in coverage(15, some, attack=Corruption("mean", 0.3)):
+    for found in coverage(12, some, attack=Corruption("mean", 0.3)):
         print(found)
-        assert found.data_sets == 15
+        assert found.data_sets == 12
         assert found.liars_kept == 0.0
         assert found.honest_kept > 0.98
         for name in QUANTITIES:
-            assert 0.88 <= getattr(found, name) <= 1.0, (name, found)
+            assert getattr(found, name) >= 0.95 - 3.5 * max(found.uncertain, 0.02), (name, found)
         assert f"m = {found.combination.m}" in str(found)
 
 

@@ -40,7 +40,7 @@ def pixels(path: Path) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("kind", "order", "d"),
-    [("full", 3, 1), ("full", 1, 2), ("full", 12, 7), ("diag", 40, 1), ("diag", 1, 500)],
+    [("full", 1, 2), ("full", 12, 7), ("diag", 40, 1), ("diag", 2, 500)],
 )  # fmt: skip
 def test_any_mixture_has_a_picture(kind: str, order: int, d: int, tmp_path: Path) -> None:
     errors = merged(kind, order, d)
