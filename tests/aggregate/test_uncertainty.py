@@ -16,6 +16,7 @@ from scipy import stats
 from dfmr_dask.aggregate import parts as parts_module
 from dfmr_dask.aggregate.aggregators import Aggregation, aggregate, rule_named
 from dfmr_dask.aggregate.alignment import like
+from dfmr_dask.aggregate.estimates import trusted_rows
 from dfmr_dask.aggregate.jackknife import covariance, jackknifed
 from dfmr_dask.aggregate.uncertainty import (
     StandardErrors,
@@ -140,6 +141,20 @@ def test_of_unequal_groups_the_error_is_that_of_independent_rows() -> None:
     assert np.mean(found.standard_error**2) * rows.sum() == pytest.approx(1.0, abs=0.02)
     inside = (found.lower < 0.0) & (found.upper > 0.0)
     assert inside.mean() == pytest.approx(0.95, abs=0.01)
+
+
+def test_intervals_cover_where_sizes_differ_twentyfold_and_are_clipped() -> None:
+    """Clipped shares are not the best weights; the error is a little too large for them."""
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(40):
+        rows = np.exp(rng.uniform(np.log(300), np.log(6000), 20))
+        shares = trusted_rows(rows) / trusted_rows(rows).sum()
+        means = rng.normal(size=(400, 20)) / np.sqrt(rows)
+        value = means @ shares
+        found = jackknifed(value, ((value[:, None] - shares * means) / (1.0 - shares)).T, shares)
+        covered.append(np.mean((found.lower < 0.0) & (found.upper > 0.0)))
+    assert np.mean(covered) == pytest.approx(0.957, abs=0.012)
 
 
 def test_the_correction_takes_the_bias_of_a_square_away() -> None:
