@@ -44,6 +44,8 @@ class Jackknifed:
     corrected : ndarray
         The value without the bias that curvature gives it, which what remains without groups
         shows. Bias within the groups stays.
+    notes : tuple of str
+        What the error does not cover.
     """
 
     value: Array
@@ -52,6 +54,7 @@ class Jackknifed:
     upper: Array
     level: float
     corrected: Array
+    notes: tuple[str, ...] = ()
 
 
 def jackknifed(
@@ -109,13 +112,31 @@ def jackknifed(
     return Jackknifed(value, error, lower, upper, level, value - bias)
 
 
-def _spread(value: Array, without: Array, shares: Array) -> tuple[Array, Array, NDArray[np.intp]]:
-    """Return standard errors, bias by curvature, and how many groups have a say."""
+def covariance(value: Array, without: Array, shares: Array) -> Array:
+    """Return the covariance (..., p, p) of sampling errors along the last axis of values.
+
+    Parameters
+    ----------
+    value : ndarray of shape (..., p)
+    without : ndarray of shape (m, ..., p)
+    shares : ndarray of shape (m,)
+    """
+    off, times, bias = _deviations(value, without, shares)
+    each = (times * off - bias) / np.sqrt(times)
+    return np.asarray(np.einsum("m...i,m...j->...ij", each, each) / len(each))
+
+
+def _deviations(value: Array, without: Array, shares: Array) -> tuple[Array, Array, Array]:
+    """Return deviations beyond rounding, h - 1 of each group, and the bias by curvature."""
     off = without - value
     rounding = ROUNDING * np.maximum(np.abs(without).max(axis=0), np.abs(value))
     off = np.where(np.abs(off) <= rounding, 0.0, off)
     share = shares.reshape(-1, *(1,) * np.ndim(value))
-    bias = ((1.0 - share) * off).sum(axis=0)
-    times = 1.0 / share - 1.0  # h - 1
+    return off, 1.0 / share - 1.0, ((1.0 - share) * off).sum(axis=0)
+
+
+def _spread(value: Array, without: Array, shares: Array) -> tuple[Array, Array, NDArray[np.intp]]:
+    """Return standard errors, bias by curvature, and how many groups have a say."""
+    off, times, bias = _deviations(value, without, shares)
     variance = ((times * off - bias) ** 2 / times).mean(axis=0)
     return np.sqrt(variance), bias, (off != 0.0).sum(axis=0)

@@ -104,28 +104,37 @@ class StandardErrors:
             _called(function, self.without(i), f"the mixture without part {i}", value.shape)
             for i in range(len(self))
         ]
-        return jackknifed(value, np.stack(many), self.shares, level)
+        return replace(jackknifed(value, np.stack(many), self.shares, level), notes=self.notes)
 
-    def parameters(self, level: float = LEVEL) -> dict[str, Jackknifed]:
+    def parameters(
+        self, level: float = LEVEL, names: Sequence[str] | None = None
+    ) -> dict[str, Jackknifed]:
         """Return how sure weights and parameters are, by name, in the shapes of the mixture's.
 
         Intervals of weights are symmetric in their log odds, those of variances in their
         logarithms, so that they stay within what is possible. Means and covariances of a component
         that one partition alone stands for are NaN.
-        """
-        found = {"weights": self._weights(level)}
-        for name, value in self.mixture.params.items():
-            variances = _variances(name, value)
-            scale = None if variances is None else LOGARITHM
-            one = jackknifed(
-                value, self.params[name], self.shares, level, scale=scale, where=variances
-            )
-            found[name] = self._unless_alone(one)
-        return found
 
-    def _weights(self, level: float) -> Jackknifed:
-        scale = LOG_ODDS if self.mixture.n_components > 1 else None
-        return jackknifed(self.mixture.weights, self.weights, self.shares, level, scale=scale)
+        Parameters
+        ----------
+        level : float
+            Of the intervals.
+        names : sequence of str, optional
+            ``"weights"`` or names of parameters; all of them by default.
+        """
+        wanted = ("weights", *self.mixture.params) if names is None else names
+        return {name: self._parameter(name, level) for name in wanted}
+
+    def _parameter(self, name: str, level: float) -> Jackknifed:
+        if name == "weights":
+            scale = LOG_ODDS if self.mixture.n_components > 1 else None
+            return jackknifed(self.mixture.weights, self.weights, self.shares, level, scale=scale)
+        value, without = self.mixture.params[name], self.params[name]
+        variances = _variances(name, value)
+        scale = None if variances is None else LOGARITHM
+        return self._unless_alone(
+            jackknifed(value, without, self.shares, level, scale=scale, where=variances)
+        )
 
     def _unless_alone(self, one: Jackknifed) -> Jackknifed:
         if not self.alone:
@@ -239,9 +248,8 @@ def reported_errors(
         )
     except NoStandardErrors as reason:
         return reason
-    if chosen == "polished":
-        return replace(found, notes=(*found.notes, FROM_SAMPLES))
-    return found
+    notes = (*found.notes, FROM_SAMPLES) if chosen == "polished" else found.notes
+    return replace(found, mixture=mixture, notes=notes)  # to the bit what is reported
 
 
 def _called(

@@ -16,7 +16,7 @@ from dfmr_dask.command.preparation import fit_settings, opened
 from dfmr_dask.command.schema import RunConfig, SourceSection
 from dfmr_dask.data.files import read_facts, write_bytes, write_json, write_mixture
 from dfmr_dask.data.source import Source
-from dfmr_dask.data.stores import appearing_whole, write_dataset
+from dfmr_dask.data.stores import appearing_whole
 from dfmr_dask.errors import InvalidConfiguration, InvalidSource, RunFolderExists
 from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.label_folder import check_path
@@ -25,8 +25,9 @@ from dfmr_dask.run.labelling import QUESTIONS
 from dfmr_dask.run.ledger import SUMMARY, Ledger
 from dfmr_dask.run.results import Result, as_csv, verdict_table
 from dfmr_dask.run.standard_errors import FILE as ERRORS
-from dfmr_dask.run.standard_errors import with_errors
+from dfmr_dask.run.standard_errors import write_errors
 from dfmr_dask.run.way import Way
+from dfmr_dask.show.mixture_picture import PICTURE, draw_result
 from dfmr_dask.show.summary import Summary, summarize
 
 
@@ -241,6 +242,7 @@ def _aggregate_written(
     locations = [str(text) for text in ledger.partitions()["location"].values]
     table = verdict_table(locations, result.messages, result.verdict)
     names = {"model": "model.npz", "partitions_csv": "partitions.csv", "summary": SUMMARY}
+    names |= {"mixture_picture": PICTURE}
     names |= {"standard_errors": ERRORS} if isinstance(result.errors, StandardErrors) else {}
     summary = summarize(
         {key: before[key] for key in ("source", "features", "plan", "partitions")},
@@ -254,8 +256,7 @@ def _aggregate_written(
         partial.mkdir()
         write_mixture(partial / names["model"], result.mixture, **facts)
         write_bytes(partial / names["partitions_csv"], as_csv(table))
-        if isinstance(result.errors, StandardErrors):
-            units = facts.get("units", {})
-            write_dataset(partial / ERRORS, with_errors(result.errors, before["features"], units))
+        write_errors(partial, result.errors, before["features"], facts.get("units"))
+        draw_result(partial, result, before["features"])
         write_json(partial / names["summary"], summary)
     return summary

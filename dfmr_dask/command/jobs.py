@@ -39,6 +39,7 @@ from dfmr_dask.run.selection import choose_order
 from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import Waiting
 from dfmr_dask.selection.curve import Selection
+from dfmr_dask.show.mixture_picture import draw_result
 from dfmr_dask.show.pieces_picture import write_pieces_picture
 from dfmr_dask.show.selection_picture import selection_picture
 from dfmr_dask.show.summary import Summary, facts_of, summarize
@@ -171,6 +172,7 @@ def _written(
     folder, source = ledger.folder, result.source or inputs.source
     settings = result.settings or fit_settings(config)
     files = write_model(ledger, source, result, partition_table(source, result))
+    files |= draw_result(folder, result, source.features)
     shares: dict[str, float] = {}
     if config.labels.write:
         place = folder / "labels.zarr"

@@ -18,6 +18,7 @@ from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
+from dfmr_dask.show.mixture_picture import draw_result
 from dfmr_dask.show.pieces_picture import write_pieces_picture
 from dfmr_dask.show.summary import facts_of, summarize
 
@@ -67,6 +68,7 @@ def finish_run(
     """Write model and table, and last the summary that marks the run as finished."""
     files = write_model(ledger, source, result, partitions, **fitted_facts(model))
     fitted, used = result.source or source, result.settings or settings
+    files |= draw_result(ledger.folder, result, source.features)
     files |= write_pieces_picture(ledger.folder, result, source.sample_dims)
     found = summarize(facts_of(fitted), result, used, seconds=result.seconds, files=files)
     ledger.finish(found)

@@ -82,7 +82,8 @@ class Uncertain:
         Returns
         -------
         Jackknifed
-            ``value``, ``standard_error``, ``lower``, ``upper``, and ``corrected``.
+            ``value``, ``standard_error``, ``lower``, ``upper``, ``corrected``, and ``notes``: what
+            the error does not cover.
 
         Raises
         ------

@@ -53,7 +53,7 @@ COMBINATIONS = (
         for m in (20, 50)
         for alpha in (0.0, 0.3)
     ),
-    *(Combination(d, 1000, 200, 0.0, polish) for d in (2, 10) for polish in (0, 1, 2)),
+    *(Combination(d, 1000, 200, 0.0, polish) for d in (2, 10) for polish in (0, 1)),
 )
 
 

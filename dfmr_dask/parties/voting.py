@@ -23,6 +23,7 @@ from dfmr_dask.aggregate.questions import (
     Steps,
 )
 from dfmr_dask.errors import InvalidExchange, TooFewMessages
+from dfmr_dask.mixture import Mixture
 from dfmr_dask.parties.exchange import Exchange
 from dfmr_dask.parties.inbox import Inbox, Received
 from dfmr_dask.parties.letters import Answer, Ballot, History
@@ -168,3 +169,13 @@ def replayed(steps: Steps[Found], poll: Poll) -> Found | Ballot:
 def told(rejected: Mapping[str, str]) -> str:
     """Say which files were rejected, and why."""
     return "; ".join(f"{name} ({why})" for name, why in sorted(rejected.items())[:20]) or "no file"
+
+
+def last_scores(poll: Poll, mixture: Mixture) -> dict[int, tuple[float, float]]:
+    """Return what sites scored the mixture that was chosen, in the vote at the end."""
+    question, answers = poll.replies[-1] if poll.replies else (None, Answers({}))
+    if not isinstance(question, Score):
+        return {}
+    place = [one is mixture for one in question.candidates].index(True)
+    heard = answers.heard.items()
+    return {i: (float(one.values[place]), float(one.rows_to_score)) for i, one in heard}

@@ -9,7 +9,7 @@ messages/00000.npz  what the partitions of one task said, as it arrives
 unanswered.json     partitions that gave no answer at all, and why: asked again when a run goes on
 model.npz           the mixture
 partitions.zarr     the table of partitions, and as partitions.csv
-standard_errors.zarr  how sure the mixture is, where that can be told
+standard_errors.zarr how sure the mixture is, where that can be told; mixture.png draws it
 pieces.zarr         the table of pieces that the way was chosen by, and as pieces.csv
 summary.json        last: its presence is the mark of a finished run
 
@@ -223,18 +223,12 @@ class Ledger:
         write_bytes(text, as_csv(table))
         return [self._stored(name, table), text]
 
-    def record_errors(self, table: xr.Dataset | None) -> dict[str, str]:
-        """Write how sure the mixture is, if that is known, and name the file."""
-        path = self._stored("standard_errors", table)
-        return {} if table is None else {"standard_errors": str(path)}
-
-    def _stored(self, name: str, table: xr.Dataset | None) -> Path:
+    def _stored(self, name: str, table: xr.Dataset) -> Path:
         """Write a table in place of what the run had before it went on."""
         path = self.folder / f"{name}.zarr"
         if path.exists():
             shutil.rmtree(path)
-        if table is not None:
-            write_dataset(path, table)
+        write_dataset(path, table)
         return path
 
     def finish(self, summary: Mapping[str, Any]) -> Path:

@@ -9,7 +9,6 @@ from typing import Any
 
 import xarray as xr
 
-from dfmr_dask.aggregate.uncertainty import StandardErrors
 from dfmr_dask.data.files import plain
 from dfmr_dask.data.remote import HIDDEN, without_secrets
 from dfmr_dask.data.source import Source
@@ -21,7 +20,7 @@ from dfmr_dask.run.places import aside
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.stages import planned_rows
-from dfmr_dask.run.standard_errors import with_errors
+from dfmr_dask.run.standard_errors import write_errors
 from dfmr_dask.run.way import Way
 
 WHO_COMPUTES = ("cluster", "waiting")  # sections of a configuration that change no result
@@ -157,11 +156,7 @@ def write_model(
     """
     facts |= {"features": list(source.features), "units": dict(source.units)}
     model, partitions, text = ledger.record_model(result.mixture, table, **facts)
-    named = ledger.record_errors(
-        with_errors(result.errors, source.features, source.units)
-        if isinstance(result.errors, StandardErrors)
-        else None
-    )
+    errors = write_errors(ledger.folder, result.errors, source.features, source.units)
     pieces: dict[str, str] = {}
     if result.pieces is not None:
         store, rows = ledger.record_table("pieces", result.pieces)
@@ -170,7 +165,7 @@ def write_model(
         "model": str(model),
         "partitions": str(partitions),
         "partitions_csv": str(text),
-        **named,
+        **errors,
         **pieces,
         "messages": str(ledger.folder / MESSAGES),
         "summary": str(ledger.folder / SUMMARY),

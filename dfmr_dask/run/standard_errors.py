@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from dfmr_dask.aggregate.jackknife import LEVEL, Jackknifed
 from dfmr_dask.aggregate.uncertainty import StandardErrors
 from dfmr_dask.data.files import read_mixture
+from dfmr_dask.data.stores import write_dataset
 from dfmr_dask.errors import InvalidMixture, InvalidSource, NoStandardErrors
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.families.base import Params
@@ -59,10 +61,10 @@ def errors_table(
     --------
     >>> import numpy as np
     >>> from dfmr_dask import GaussianMixture
-    >>> X = np.random.default_rng(0).normal(size=(4000, 2))
-    >>> model = GaussianMixture(n_partitions=10, random_state=0).fit(X)
-    >>> model.standard_errors_["means_standard_error"].values.round(2)  # 1 / sqrt(4000) = .016
-    array([[0.01, 0.02]])
+    >>> X = np.random.default_rng(0).normal(size=(20_000, 2))
+    >>> model = GaussianMixture(n_partitions=20, random_state=0).fit(X)
+    >>> model.standard_errors_["means_standard_error"].values.round(3)  # 1 / sqrt(20 000) = .007
+    array([[0.008, 0.009]])
     """
     kind = covariance_type(errors.mixture)
     found = errors.parameters(level)
@@ -83,10 +85,44 @@ def errors_table(
     return xr.Dataset(columns, coords, attrs)
 
 
-def with_errors(
-    errors: StandardErrors, features: Sequence[str], units: Mapping[str, str] | None = None
+def write_errors(
+    folder: Path,
+    errors: StandardErrors | NoStandardErrors,
+    features: Sequence[str],
+    units: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Write how sure a mixture is into its folder, where that is known, and name the file.
+
+    The mixtures without one partition each are written as well, for functions of the mixture that
+    somebody asks for later. What an earlier result left there goes.
+    """
+    path = folder / FILE
+    if path.exists():
+        shutil.rmtree(path)
+    if not isinstance(errors, StandardErrors):
+        return {}
+    write_dataset(path, _with_parts(errors, features, units))
+    return {"standard_errors": str(path)}
+
+
+def told_of(errors: StandardErrors | NoStandardErrors) -> dict[str, Any]:
+    """Say whether there are standard errors, and what they don't cover, or why there are none.
+
+    Examples
+    --------
+    >>> from dfmr_dask.errors import NoStandardErrors
+    >>> from dfmr_dask.run.standard_errors import told_of
+    >>> told_of(NoStandardErrors("one partition alone was merged"))
+    {'known': False, 'partitions': 0, 'notes': ['one partition alone was merged']}
+    """
+    if isinstance(errors, StandardErrors):
+        return {"known": True, "partitions": len(errors), "notes": list(errors.notes)}
+    return {"known": False, "partitions": 0, "notes": [str(errors)] if str(errors) else []}
+
+
+def _with_parts(
+    errors: StandardErrors, features: Sequence[str], units: Mapping[str, str] | None
 ) -> xr.Dataset:
-    """Return the table that is written down: the mixtures without one partition each as well."""
     kind = covariance_type(errors.mixture)
     covariances = np.stack(
         [covariances_of(kind, _at(errors.params, i)) for i in range(len(errors))]

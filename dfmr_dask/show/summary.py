@@ -20,6 +20,7 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.standard_errors import told_of
 from dfmr_dask.selection.curve import as_plain
 from dfmr_dask.show.likeness_text import likeness_summary
 
@@ -97,7 +98,7 @@ def summarize(
         "score_rows": int(result.score_rows),
         "error": (errors or {}).get(settings.aggregator),
         "components": components(result.mixture, result.errors),
-        "standard_errors": _covered(result.errors),
+        "standard_errors": told_of(result.errors),
         "selection": None if result.selection is None else plain(as_plain(result.selection)),
         "compared": _compared(result, disagreement or {}, errors or {}),
         "seconds": {stage: round(float(value), 3) for stage, value in seconds.items()},
@@ -154,13 +155,6 @@ def _plain(values: Any) -> Any:
     if np.ndim(values):
         return [_plain(value) for value in values]
     return None if np.isnan(values) else float(values)
-
-
-def _covered(errors: StandardErrors | NoStandardErrors) -> dict[str, Any]:
-    """Say whether there are standard errors, and what they don't cover, or why there are none."""
-    if isinstance(errors, StandardErrors):
-        return {"known": True, "partitions": len(errors), "notes": list(errors.notes)}
-    return {"known": False, "partitions": 0, "notes": [str(errors)] if str(errors) else []}
 
 
 def _left_out(verdict: Verdict) -> dict[str, int] | None:
