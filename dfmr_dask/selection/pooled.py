@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfmr_dask.families.base import Family
+from dfmr_dask.families.base import Family, take
 from dfmr_dask.local.em import Fit
 from dfmr_dask.local.guesses import first_guess
-from dfmr_dask.local.merging import Trial, merged
+from dfmr_dask.local.merging import Trial, cut, merged
+from dfmr_dask.mixture import Mixture
 from dfmr_dask.selection.curve import Selection, selected, told
 from dfmr_dask.selection.hearing import Heard, Sample, heard, without_strangers
 
@@ -141,6 +143,7 @@ def _refined(trial: Trial, found: dict[int, Fit]) -> dict[int, Fit]:
     margin = CLOSE * 2.0 * len(trial.x) * _price(trial, max(found))
     done: set[int] = set()
     while True:
+        found = _rising(trial, found)
         least = min(_bic(trial, one) for one in found.values())
         near = [k for k, one in found.items() if _bic(trial, one) <= least + margin]
         left = [k for k in near if k not in done]
@@ -151,11 +154,43 @@ def _refined(trial: Trial, found: dict[int, Fit]) -> dict[int, Fit]:
         done |= set(left)
 
 
+def _rising(trial: Trial, found: Mapping[int, Fit]) -> dict[int, Fit]:
+    """Find another fit of an order that scores less than the one before: one of its components
+    is cut in two.
+    """
+    out = dict(found)
+    for order in found:
+        if order + 1 not in out or out[order + 1].log_likelihood >= out[order].log_likelihood:
+            continue
+        fewer = out[order]
+        same = replace(fewer, mixture=_doubled(fewer.mixture))
+        others = [same, *_one_more(trial, fewer.mixture)]
+        out[order + 1] = max(others, key=lambda one: one.log_likelihood)
+    return out
+
+
+def _one_more(trial: Trial, mixture: Mixture) -> list[Fit]:
+    """Return a fit of one more component, if the rows carry the halves of all components."""
+    order = mixture.n_components
+    if len(trial.x) < trial.family.min_rows(2 * order, mixture.n_features):
+        return []
+    halves = trial.climbed(cut(trial, mixture), ITERATIONS).mixture
+    return [trial.climbed(merged(halves, order + 1), LAST_ITERATIONS, TOL)]
+
+
+def _doubled(mixture: Mixture) -> Mixture:
+    """Return the same density with one more component: the heaviest one is there twice."""
+    heaviest = int(mixture.weights.argmax())
+    order = np.append(np.arange(mixture.n_components), heaviest)
+    halves = np.where(order == heaviest, 0.5, 1.0)
+    return Mixture(mixture.family, mixture.weights[order] * halves, take(mixture.params, order))
+
+
 def _price(trial: Trial, most: int) -> float:
     """Return what the BIC takes for one more component, in nats a row."""
     n, d = trial.x.shape
     p = trial.family.n_parameters(most + 1, d) - trial.family.n_parameters(most, d)
-    return p * float(np.log(n)) / (2.0 * n)
+    return float(p * np.log(n) / (2.0 * n))
 
 
 def _bic(trial: Trial, found: Fit) -> float:
