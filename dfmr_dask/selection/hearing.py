@@ -204,7 +204,7 @@ def _checked(
         weights = weights / weights.mean()
     if len(rows) < family.min_rows(1, n_features):
         raise ValueError(f"{len(rows)} rows; wanted {family.min_rows(1, n_features)} at least")
-    if not (abs(rows) <= LARGEST).all():
+    if not float(abs(rows).max()) <= LARGEST:
         raise ValueError(f"NaN, infinity, or numbers beyond {LARGEST:g} among its rows")
     return Sample(rows, weights), one_component(family, rows, weights, floor)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dfmr_dask.families.base import Family, take
 from dfmr_dask.local.em import Fit
 from dfmr_dask.local.guesses import first_guess
-from dfmr_dask.local.merging import Trial, cut, merged
+from dfmr_dask.local.merging import Trial, cut, merged, repaired
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.selection.curve import Selection, selected, told
 from dfmr_dask.selection.hearing import Heard, Sample, heard, without_strangers
@@ -135,7 +135,22 @@ def path(trial: Trial, most: int, rng: np.random.Generator) -> dict[int, Fit]:
         here = merged(here, order) if here.n_components > order else here
         here = screen.climbed(here, MERGED_ITERATIONS, tol).mixture
         found[order] = trial.climbed(here, ITERATIONS, tol)
-    return _refined(trial, dict(sorted(found.items())))
+    return _refined(trial, _mended(trial, dict(sorted(found.items()))))
+
+
+def _mended(trial: Trial, found: Mapping[int, Fit]) -> dict[int, Fit]:
+    """Split and merge where an order gains clearly less than the next one.
+
+    Each further component usually gains less than the one before; where it does not, the fit may
+    be a poor optimum, and ``min_gain`` would stop at it.
+    """
+    out, price = dict(found), _price(trial, max(found))
+    for order in range(2, max(found)):
+        before, here, after = (out[k].log_likelihood for k in (order - 1, order, order + 1))
+        if (after - here) - (here - before) > CLOSE * price:
+            other = repaired(trial, out[order], 1)
+            out[order] = max(out[order], other, key=lambda one: one.log_likelihood)
+    return out
 
 
 def _refined(trial: Trial, found: dict[int, Fit]) -> dict[int, Fit]:
