@@ -88,12 +88,12 @@ def pooled(
     most = _most(found, family, n_features, max_components)
     for _ in range(ROUNDS):
         trial, parts = _trial(found, family, floor)
-        fits = path(trial, most, rng)
-        fewer = without_strangers(found, fits[most].mixture)
+        largest = overfitted(trial, most, rng)
+        fewer = without_strangers(found, largest)
         if fewer is found:
             break
         found = fewer
-    return _curve(found, trial, parts, fits, min_gain)
+    return _curve(found, trial, parts, path(trial, largest), min_gain)
 
 
 def rows_wanted(family: Family, max_components: int, n_features: int, partitions: int) -> int:
@@ -107,7 +107,7 @@ def rows_wanted(family: Family, max_components: int, n_features: int, partitions
     >>> from dfmr_dask.families import Gaussian
     >>> from dfmr_dask.selection.pooled import rows_wanted
     >>> rows_wanted(Gaussian(), 10, 2, 40), rows_wanted(Gaussian(), 10, 50, 40)
-    (500, 2652)
+    (500, 2651)
     """
     p = family.n_parameters(max_components, n_features)
     each = ROWS_A_PARAMETER * p // max(1, partitions)
@@ -115,27 +115,38 @@ def rows_wanted(family: Family, max_components: int, n_features: int, partitions
     return max(1, min(wanted, MOST_NUMBERS // (n_features * max(1, partitions))))
 
 
-def path(trial: Trial, most: int, rng: np.random.Generator) -> dict[int, Fit]:
-    """Return a fit of every order from 1 to ``most``.
+def overfitted(trial: Trial, most: int, rng: np.random.Generator) -> Mixture:
+    """Return a mixture of the largest order, climbed on a part of the rows."""
+    screen = _screen(trial)
+    first = first_guess(
+        screen.x, trial.family, most, rng, init_params="overfit",
+        strength=screen.strength, floor=trial.floor, weight=screen.weight,
+    )  # fmt: skip
+    return screen.climbed(first, MERGED_ITERATIONS, LITTLE * _price(trial, most)).mixture
+
+
+def path(trial: Trial, largest: Mixture) -> dict[int, Fit]:
+    """Return a fit of every order, from 1 to that of a mixture.
 
     Components are merged on a part of the rows first. All rows then climb until a pass gains next
     to nothing beside what the BIC takes for a component; only around its smallest value they
     climb on.
     """
-    few = min(len(trial.x), max(LEAST_TO_MERGE, int(SHARE_TO_MERGE * len(trial.x))))
-    weight = None if trial.weight is None else trial.weight[:few]
-    screen = Trial(trial.family, trial.x[:few], few**-0.5, trial.floor, weight)
-    tol = LITTLE * _price(trial, most)
-    here = first_guess(
-        screen.x, trial.family, most, rng, init_params="overfit",
-        strength=screen.strength, floor=trial.floor, weight=weight,
-    )  # fmt: skip
+    most, here = largest.n_components, largest
+    screen, tol = _screen(trial), LITTLE * _price(trial, most)
     found: dict[int, Fit] = {}
     for order in range(most, 0, -1):
-        here = merged(here, order) if here.n_components > order else here
-        here = screen.climbed(here, MERGED_ITERATIONS, tol).mixture
+        if order < most:
+            here = screen.climbed(merged(here, order), MERGED_ITERATIONS, tol).mixture
         found[order] = trial.climbed(here, ITERATIONS, tol)
     return _refined(trial, _mended(trial, dict(sorted(found.items()))))
+
+
+def _screen(trial: Trial) -> Trial:
+    """Return the trial on the first rows, which are a random part of them."""
+    few = min(len(trial.x), max(LEAST_TO_MERGE, int(SHARE_TO_MERGE * len(trial.x))))
+    weight = None if trial.weight is None else trial.weight[:few]
+    return Trial(trial.family, trial.x[:few], few**-0.5, trial.floor, weight)
 
 
 def _mended(trial: Trial, found: Mapping[int, Fit]) -> dict[int, Fit]:

@@ -16,7 +16,7 @@ from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.local.merging import Trial
 from dfmr_dask.selection.curve import Selection
 from dfmr_dask.selection.hearing import Sample
-from dfmr_dask.selection.pooled import path, pooled
+from dfmr_dask.selection.pooled import overfitted, path, pooled
 
 FULL = COVARIANCE_TYPES["full"]
 M, N, D, K = 16, 300, 2, 3
@@ -39,7 +39,8 @@ def test_the_true_order_is_found() -> None:
 
 def test_criteria_are_scikit_learns_on_the_same_rows() -> None:
     rows = np.concatenate(list(HONEST.values()))
-    fits = path(Trial(FULL, rows, len(rows) ** -0.5, 1e-6), 5, np.random.default_rng(0))
+    trial = Trial(FULL, rows, len(rows) ** -0.5, 1e-6)
+    fits = path(trial, overfitted(trial, 5, np.random.default_rng(0)))
     one = {0: rows}
     found = pooled({0: Sample(rows)}, FULL, D, 5, np.random.default_rng(0), rows=len(rows))
     assert found.rows == len(one[0])
