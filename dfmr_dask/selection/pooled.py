@@ -90,10 +90,16 @@ def pooled(
         trial, parts = _trial(found, family, floor)
         largest = overfitted(trial, most, rng)
         fewer = without_strangers(found, largest)
-        if fewer is found:
-            break
+        if fewer is found:  # what they bring may be too little to be seen in a quick fit
+            fits = path(trial, largest)
+            best = min(fits.values(), key=lambda one: _bic(trial, one))
+            fewer = without_strangers(found, best.mixture)
+            if fewer is found:
+                return _curve(found, trial, parts, fits, min_gain)
         found = fewer
-    return _curve(found, trial, parts, path(trial, largest), min_gain)
+    trial, parts = _trial(found, family, floor)
+    fits = path(trial, overfitted(trial, most, rng))
+    return _curve(found, trial, parts, fits, min_gain)
 
 
 def rows_wanted(family: Family, max_components: int, n_features: int, partitions: int) -> int:

@@ -79,7 +79,7 @@ def test_claimed_rows_do_not_rule_the_penalty() -> None:
 def test_a_missing_half_is_too_much() -> None:
     scores = honest(0)
     scores[4] = {i: one for i, one in scores[4].items() if i < 7}
-    with pytest.raises(TooFewMessages, match="of 15 partitions are heard on 4 components"):
+    with pytest.raises(TooFewMessages, match=r"of 15 partitions .* heard on 4 components"):
         chosen(scores)
 
 
