@@ -94,7 +94,9 @@ def samples_of(context: Context) -> dict[int, Any]:
         return dict(drawn)
     submit, local = context.tasks.submit, context.local
     return {
-        i: submit("start", ("trimmed", i), partition.trimmed, one, local)
+        i: one  # that killed or blocked its worker, and is not asked again
+        if getattr(one, "verdict", None) is not None
+        else submit("start", ("trimmed", i), partition.trimmed, one, local)
         for i, one in drawn.items()
     }
 

@@ -21,7 +21,7 @@ from dfmr_dask.run.settings import Settings
 
 FIT = (
     *("family", "n_components", "tol", "reg_covar", "max_iter", "n_init", "init_params"),
-    *("start", "seed", "corruption", "outliers", "dtype_work", "places"),
+    *("start", "seed", "corruption", "outliers", "dtype_work", "places", "selection"),
 )
 AGGREGATION = ("method", "weights", "gates", "rho", "unit", "aggregator", "compare", "polish")
 SHOWN = 8
@@ -79,8 +79,6 @@ def identity(source: Source, settings: Settings, replacement: Source | None) -> 
     del told["sha256"]
     fit = {name: _plain_setting(getattr(settings, name)) for name in FIT}
     fit["own starts"] = settings.method == "paper"
-    if settings.selection is not None:
-        fit["selection"] = _plain_setting(settings.selection)
     if replacement is not None:
         fit["replacement"] = replacement.description
     aggregation = {name: getattr(settings, name) for name in AGGREGATION}

@@ -13,18 +13,22 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from dfmr_dask.aggregate.aggregators import aggregate
 from dfmr_dask.aggregate.blockwise import squared_distances
+from dfmr_dask.aggregate.center import LEVEL, coat, inside, wilson_hilferty_cut
 from dfmr_dask.aggregate.distances import per_row
-from dfmr_dask.aggregate.vote import crowd
 from dfmr_dask.errors import DfmrError, TooFewMessages
 from dfmr_dask.families.base import Family, Rows
 from dfmr_dask.kernels import overall_statistics
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 
+NO_ROWS = (ArithmeticError, ValueError, TypeError, LookupError)  # from what is no array of rows
+LARGEST = 1e50  # a number whose square is one
 FEWEST_VOICES = 4  # among fewer none can be told from the others
+MARGIN = 1.2  # of what theory has for the distance of two honest samples
 UNLIKE = 12.0  # times theory's mean square at K = 1: then partitions are not alike, and all count
 
 
@@ -101,7 +105,7 @@ def heard(
             checked, one = _checked(sample, family, n_features, most_rows, floor)
             usable[i] = checked
             fits.append(one)
-        except (DfmrError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
+        except (DfmrError, *NO_ROWS) as error:
             left_out[i] = f"its sample cannot be used: {error}"[:200]
     if len(left_out) >= max(1, len(usable)):
         some = next(iter(left_out.values()), "no sample came")
@@ -159,15 +163,27 @@ def without_strangers(found: Heard, mixture: Mixture) -> Heard:
     if not found.alike or len(found.samples) < FEWEST_VOICES or mixture.n_components == 1:
         return found
     shares = np.stack([_shares(mixture, one) for one in found.samples.values()])
-    rows = np.array([float(len(one)) for one in found.samples.values()])
-    squares = squared_distances(2.0 * np.sqrt(shares), None) / (mixture.n_components - 1)
-    inside = crowd(per_row(np.sqrt(squares), rows))
-    if inside.all():
+    near = _majority(shares, np.array([float(len(one)) for one in found.samples.values()]))
+    if near.all():
         return found
     ids = np.array(list(found.samples))
-    said = dict.fromkeys(ids[~inside].tolist(), "its rows lie elsewhere than those of the majority")
-    kept = {int(i): found.samples[int(i)] for i in ids[inside]}
+    said = dict.fromkeys(ids[~near].tolist(), "its rows lie elsewhere than those of the majority")
+    kept = {int(i): found.samples[int(i)] for i in ids[near]}
     return Heard(kept, {**found.left_out, **said}, found.notes)
+
+
+def _majority(shares: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell whose shares (m, K) are the majority's; of few partitions the spread tells little, and
+    what theory has at most is the cut: mean responsibilities spread less than counts.
+    """
+    m, degrees = len(shares), shares.shape[1] - 1
+    squares = squared_distances(2.0 * np.sqrt(shares), None) / degrees
+    distances = per_row(np.sqrt(squares), rows)
+    ball = coat(distances)
+    far = distances[ball.center]
+    theory = float(np.sqrt(MARGIN * stats.chi2.ppf(1.0 - LEVEL / m, degrees) / degrees))
+    cut = min(wilson_hilferty_cut(far, ball, LEVEL / m), theory)
+    return inside(far, max(cut, ball.radius))
 
 
 def _shares(mixture: Mixture, sample: Sample) -> NDArray[np.float64]:
@@ -182,12 +198,14 @@ def _checked(
     weights = None if sample.weights is None else np.asarray(sample.weights)[:most_rows]
     if rows.dtype.kind != "f" or rows.ndim != 2 or rows.shape[1] != n_features:
         raise ValueError(f"{rows.dtype} of shape {rows.shape}; wanted rows of {n_features} numbers")
+    if weights is not None:
+        weights = _checked_weights(weights, len(rows))
+        rows, weights = rows[weights > 0.0], weights[weights > 0.0]
+        weights = weights / weights.mean()
     if len(rows) < family.min_rows(1, n_features):
         raise ValueError(f"{len(rows)} rows; wanted {family.min_rows(1, n_features)} at least")
-    if not np.isfinite(rows).all():
-        raise ValueError("NaN or infinity among its rows")
-    if weights is not None:
-        weights = _scaled(weights, len(rows))
+    if not float(abs(rows).max()) <= LARGEST:
+        raise ValueError(f"NaN, infinity, or numbers beyond {LARGEST:g} among its rows")
     return Sample(rows, weights), one_component(family, rows, weights, floor)
 
 
@@ -200,9 +218,9 @@ def one_component(
     return Mixture(family, np.ones(1), params)
 
 
-def _scaled(weights: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-    """Return weights of mean 1."""
+def _checked_weights(weights: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """Return weights (rows,) that are numbers, none below 0 and not all of them 0; or raise."""
     good = weights.shape == (rows,) and np.isfinite(weights).all() and (weights >= 0.0).all()
-    if not good or not 0.0 < weights.sum() < 1e100:
+    if not good or not 0.0 < weights.sum() < LARGEST:
         raise ValueError(f"weights of shape {weights.shape} for {rows} rows, or no weights at all")
-    return np.asarray(weights / weights.sum() * rows)
+    return weights

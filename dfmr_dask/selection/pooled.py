@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dfmr_dask.families.base import Family
+from dfmr_dask.families.base import Family, take
 from dfmr_dask.local.em import Fit
 from dfmr_dask.local.guesses import first_guess
-from dfmr_dask.local.merging import Trial, merged
+from dfmr_dask.local.merging import Trial, cut, merged, repaired
+from dfmr_dask.mixture import Mixture
 from dfmr_dask.selection.curve import Selection, selected, told
 from dfmr_dask.selection.hearing import Heard, Sample, heard, without_strangers
 
@@ -86,11 +88,17 @@ def pooled(
     most = _most(found, family, n_features, max_components)
     for _ in range(ROUNDS):
         trial, parts = _trial(found, family, floor)
-        fits = path(trial, most, rng)
-        fewer = without_strangers(found, fits[most].mixture)
-        if fewer is found:
-            break
+        largest = overfitted(trial, most, rng)
+        fewer = without_strangers(found, largest)
+        if fewer is found:  # what they bring may be too little to be seen in a quick fit
+            fits = path(trial, largest)
+            best = min(fits.values(), key=lambda one: _bic(trial, one))
+            fewer = without_strangers(found, best.mixture)
+            if fewer is found:
+                return _curve(found, trial, parts, fits, min_gain)
         found = fewer
+    trial, parts = _trial(found, family, floor)
+    fits = path(trial, overfitted(trial, most, rng))
     return _curve(found, trial, parts, fits, min_gain)
 
 
@@ -105,7 +113,7 @@ def rows_wanted(family: Family, max_components: int, n_features: int, partitions
     >>> from dfmr_dask.families import Gaussian
     >>> from dfmr_dask.selection.pooled import rows_wanted
     >>> rows_wanted(Gaussian(), 10, 2, 40), rows_wanted(Gaussian(), 10, 50, 40)
-    (500, 2652)
+    (500, 2651)
     """
     p = family.n_parameters(max_components, n_features)
     each = ROWS_A_PARAMETER * p // max(1, partitions)
@@ -113,27 +121,53 @@ def rows_wanted(family: Family, max_components: int, n_features: int, partitions
     return max(1, min(wanted, MOST_NUMBERS // (n_features * max(1, partitions))))
 
 
-def path(trial: Trial, most: int, rng: np.random.Generator) -> dict[int, Fit]:
-    """Return a fit of every order from 1 to ``most``.
+def overfitted(trial: Trial, most: int, rng: np.random.Generator) -> Mixture:
+    """Return a mixture of the largest order, climbed on a part of the rows."""
+    screen = _screen(trial)
+    first = first_guess(
+        screen.x, trial.family, most, rng, init_params="overfit",
+        strength=screen.strength, floor=trial.floor, weight=screen.weight,
+    )  # fmt: skip
+    return screen.climbed(first, MERGED_ITERATIONS, LITTLE * _price(trial, most)).mixture
+
+
+def path(trial: Trial, largest: Mixture) -> dict[int, Fit]:
+    """Return a fit of every order, from 1 to that of a mixture.
 
     Components are merged on a part of the rows first. All rows then climb until a pass gains next
     to nothing beside what the BIC takes for a component; only around its smallest value they
     climb on.
     """
-    few = min(len(trial.x), max(LEAST_TO_MERGE, int(SHARE_TO_MERGE * len(trial.x))))
-    weight = None if trial.weight is None else trial.weight[:few]
-    screen = Trial(trial.family, trial.x[:few], few**-0.5, trial.floor, weight)
-    tol = LITTLE * _price(trial, most)
-    here = first_guess(
-        screen.x, trial.family, most, rng, init_params="overfit",
-        strength=screen.strength, floor=trial.floor, weight=weight,
-    )  # fmt: skip
+    most, here = largest.n_components, largest
+    screen, tol = _screen(trial), LITTLE * _price(trial, most)
     found: dict[int, Fit] = {}
     for order in range(most, 0, -1):
-        here = merged(here, order) if here.n_components > order else here
-        here = screen.climbed(here, MERGED_ITERATIONS, tol).mixture
+        if order < most:
+            here = screen.climbed(merged(here, order), MERGED_ITERATIONS, tol).mixture
         found[order] = trial.climbed(here, ITERATIONS, tol)
-    return _refined(trial, dict(sorted(found.items())))
+    return _refined(trial, _mended(trial, dict(sorted(found.items()))))
+
+
+def _screen(trial: Trial) -> Trial:
+    """Return the trial on the first rows, which are a random part of them."""
+    few = min(len(trial.x), max(LEAST_TO_MERGE, int(SHARE_TO_MERGE * len(trial.x))))
+    weight = None if trial.weight is None else trial.weight[:few]
+    return Trial(trial.family, trial.x[:few], few**-0.5, trial.floor, weight)
+
+
+def _mended(trial: Trial, found: Mapping[int, Fit]) -> dict[int, Fit]:
+    """Split and merge where an order gains clearly less than the next one.
+
+    Each further component usually gains less than the one before; where it does not, the fit may
+    be a poor optimum, and ``min_gain`` would stop at it.
+    """
+    out, price = dict(found), _price(trial, max(found))
+    for order in range(2, max(found)):
+        before, here, after = (out[k].log_likelihood for k in (order - 1, order, order + 1))
+        if (after - here) - (here - before) > CLOSE * price:
+            other = repaired(trial, out[order], 1)
+            out[order] = max(out[order], other, key=lambda one: one.log_likelihood)
+    return out
 
 
 def _refined(trial: Trial, found: dict[int, Fit]) -> dict[int, Fit]:
@@ -141,6 +175,7 @@ def _refined(trial: Trial, found: dict[int, Fit]) -> dict[int, Fit]:
     margin = CLOSE * 2.0 * len(trial.x) * _price(trial, max(found))
     done: set[int] = set()
     while True:
+        found = _rising(trial, found)
         least = min(_bic(trial, one) for one in found.values())
         near = [k for k, one in found.items() if _bic(trial, one) <= least + margin]
         left = [k for k in near if k not in done]
@@ -151,11 +186,43 @@ def _refined(trial: Trial, found: dict[int, Fit]) -> dict[int, Fit]:
         done |= set(left)
 
 
+def _rising(trial: Trial, found: Mapping[int, Fit]) -> dict[int, Fit]:
+    """Find another fit of an order that scores less than the one before: one of its components
+    is cut in two.
+    """
+    out = dict(found)
+    for order in found:
+        if order + 1 not in out or out[order + 1].log_likelihood >= out[order].log_likelihood:
+            continue
+        fewer = out[order]
+        same = replace(fewer, mixture=_doubled(fewer.mixture))
+        others = [same, *_one_more(trial, fewer.mixture)]
+        out[order + 1] = max(others, key=lambda one: one.log_likelihood)
+    return out
+
+
+def _one_more(trial: Trial, mixture: Mixture) -> list[Fit]:
+    """Return a fit of one more component, if the rows carry the halves of all components."""
+    order = mixture.n_components
+    if len(trial.x) < trial.family.min_rows(2 * order, mixture.n_features):
+        return []
+    halves = trial.climbed(cut(trial, mixture), ITERATIONS).mixture
+    return [trial.climbed(merged(halves, order + 1), LAST_ITERATIONS, TOL)]
+
+
+def _doubled(mixture: Mixture) -> Mixture:
+    """Return the same density with one more component: the heaviest one is there twice."""
+    heaviest = int(mixture.weights.argmax())
+    order = np.append(np.arange(mixture.n_components), heaviest)
+    halves = np.where(order == heaviest, 0.5, 1.0)
+    return Mixture(mixture.family, mixture.weights[order] * halves, take(mixture.params, order))
+
+
 def _price(trial: Trial, most: int) -> float:
     """Return what the BIC takes for one more component, in nats a row."""
     n, d = trial.x.shape
     p = trial.family.n_parameters(most + 1, d) - trial.family.n_parameters(most, d)
-    return p * float(np.log(n)) / (2.0 * n)
+    return float(p * np.log(n) / (2.0 * n))
 
 
 def _bic(trial: Trial, found: Fit) -> float:

@@ -50,7 +50,7 @@ def from_scores(
     Raises
     ------
     TooFewMessages
-        When half of the partitions, or more, are not heard on some order.
+        When half, or more, of those who are kept at most orders are not heard on some order.
 
     References
     ----------
@@ -73,7 +73,7 @@ def from_scores(
     left_out |= {i: far[place] for place, i in enumerate(among) if place in far}
     near = [place for place in range(len(among)) if place not in far]
     table, heard = table[near], [among[place] for place in near]
-    _check(table, orders, len(ids))
+    _check(table, orders, len(among))
     steps = np.nanmedian(np.diff(table, axis=1), axis=0)
     curve = np.concatenate([[np.nanmedian(table[:, 0])], steps]).cumsum()
     counts = trusted_rows([rows.get(i, 1.0) for i in heard])
@@ -122,9 +122,9 @@ def _far(table: Floats) -> dict[int, str]:
 
 def _check(table: Floats, orders: Sequence[int], partitions: int) -> None:
     counts = np.isfinite(table).sum(axis=0) if len(table) else np.zeros(len(orders))
-    if 2 * counts.min() <= partitions:
+    if not partitions or 2 * counts.min() <= partitions:
         worst = orders[int(np.argmin(counts))]
         raise TooFewMessages(
-            f"{int(counts.min())} of {partitions} partitions are heard on {worst} components; more "
-            "than half are needed to choose the number of components"
+            f"{int(counts.min())} of {partitions} partitions that are kept at most orders are "
+            f"heard on {worst} components; more than half are needed to choose their number"
         )
