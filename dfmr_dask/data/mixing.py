@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from dfmr_dask.data.cost import SAMPLES, USABLE, Cost
 from dfmr_dask.data.fitting import held_to
-from dfmr_dask.data.grid import Box, Grid, at_chunks, cut, rows_of
+from dfmr_dask.data.grid import Box, Grid, at_chunks, rows_of, runs, sizes
 from dfmr_dask.data.layouts import finished
 from dfmr_dask.data.plan import Plan
 from dfmr_dask.errors import InvalidSource
@@ -118,7 +118,7 @@ def mixed(
     total = sum(map(rows_of, chunks))
     n = _partitions(total, max(map(rows_of, chunks)), cost, memory)
     times = min(MOST_DECODED, n, math.ceil(STRIPS * n / len(chunks)))
-    strips = [strip for chunk in chunks for strip in cut(chunk, times, first=True)]
+    strips = [strip for chunk in chunks for strip in _strips(chunk, times)]
     n = min(n, len(strips))
     each = len(strips) // n
     said = (
@@ -137,6 +137,15 @@ def _partitions(total: int, largest: int, cost: Cost, memory: int | None) -> int
         held = min(held, cost.most_rows(USABLE * memory, total, SAMPLES))
     busy = min(FEWEST, total // ROWS_EACH)
     return max(1, busy, math.ceil(total / max(1, held)))
+
+
+def _strips(chunk: Box, times: int) -> list[Box]:
+    """Cut a chunk into so many strips, or as many as it is long where that is less."""
+    lengths = sizes(chunk)
+    enough = [dim for dim, length in enumerate(lengths) if length >= times]
+    dim = enough[0] if enough else max(range(len(lengths)), key=lambda d: lengths[d])
+    spans = runs(lengths[dim], min(times, lengths[dim]), chunk[dim][0])
+    return [(*chunk[:dim], span, *chunk[dim + 1 :]) for span in spans]
 
 
 def _in_turns(strips: Sequence[Box], n: int, seed: int) -> list[list[Box]]:

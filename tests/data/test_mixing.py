@@ -21,12 +21,12 @@ from dfmr_dask.data.mixing import MOST_DECODED, mixed
 from dfmr_dask.errors import InvalidSource, UnreadableChunk
 from dfmr_dask.run.valid import read_valid
 
-SHAPES = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 25)), min_size=1, max_size=3).map(
+SHAPES = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 25)), min_size=1, max_size=3).map(
     lambda pairs: ([n for n, _ in pairs], [chunk for _, chunk in pairs])
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(shape=SHAPES, seed=st.integers(0, 3))
 def test_every_row_lies_in_one_partition_and_chunks_are_decoded_a_few_times(shape, seed):
     grid = regular(*shape)
