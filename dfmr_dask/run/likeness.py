@@ -71,7 +71,7 @@ def start_and_way(
         way = _chosen(context, agreed.samples, agreed.start)
         mixed = taken(context, way)
         if way.shares is not None:
-            samples = deal(context, agreed.samples, mixed, way.shares)
+            samples = deal(context, _dealt(way, agreed.samples), mixed, way.shares)
             agreed = agree_on_start(mixed, samples)
         if ledger is not None:
             planned = planned_rows(mixed.source) or {}
@@ -134,7 +134,7 @@ def _as_before(
         return context, agreed_again(context, samples, start, proposers=asked, **facts), None
     mixed = taken(context, way)
     if way.shares is not None:
-        samples = deal(context, samples, mixed, way.shares)
+        samples = deal(context, _dealt(way, samples), mixed, way.shares)
     return mixed, agreed_again(mixed, samples, start, proposers=asked, **facts), way
 
 
@@ -158,8 +158,13 @@ def _chosen(context: Context, samples: Mapping[int, Any], start: Mixture) -> Way
     killed = {i: failed[i] for i, handle in samples.items() if _kills(handle) and i in failed}
     dropped = likeness.misplaced if context.settings.places == "drop" else {}
     way = replace(way, left_out=dict(sorted({**dropped, **killed}.items())))
-    dealing = {i: handle for i, handle in samples.items() if i not in way.left_out}
-    return replace(way, shares=shares(context, dealing, start, way.source(context.source)))
+    mixed = way.source(context.source)
+    return replace(way, shares=shares(context, _dealt(way, samples), start, mixed))
+
+
+def _dealt(way: Way, samples: Mapping[int, Any]) -> dict[int, Any]:
+    """Return the samples of pieces whose rows are in interleaved partitions."""
+    return {i: handle for i, handle in samples.items() if i not in way.left_out}
 
 
 def _unread(context: Context, samples: Mapping[int, Any]) -> dict[int, str]:
