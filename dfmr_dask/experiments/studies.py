@@ -7,6 +7,8 @@
     python -m dfmr_dask.experiments.studies adversaries
     python -m dfmr_dask.experiments.studies insiders
     python -m dfmr_dask.experiments.studies unlike
+    python -m dfmr_dask.experiments.studies alike-stores
+    python -m dfmr_dask.experiments.studies shared-components
 
 Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
 """
@@ -23,6 +25,7 @@ import numpy as np
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import open_source
 from dfmr_dask.experiments.accuracy import error, ratio_interval
+from dfmr_dask.experiments.alike_stores import alike_stores
 from dfmr_dask.experiments.insiders import insiders
 from dfmr_dask.experiments.photograph import (
     FULL,
@@ -193,6 +196,8 @@ STUDIES: Mapping[str, Callable[[], Sequence[Any]]] = {
     "adversaries": adversaries,
     "insiders": insiders,
     "unlike": unlike_pieces,
+    "alike-stores": alike_stores,
+    "shared-components": lambda: alike_stores(drift=25.0),
 }
 
 
