@@ -110,7 +110,7 @@ def mixed(
     >>> grid = regular((16_000, 4), (1000, 4))  # sixteen chunks of a thousand times and four places
     >>> plan = mixed(list(boxes_of(grid)), grid, Cost.of_one(grid, 16))
     >>> len(plan), plan.decoded_per_byte, [box[0] for box in plan.partitions[0].boxes[:2]]
-    (8, 8.0, [(500, 625), (1750, 1875)])
+    (8, 8.0, [(875, 1000), (1625, 1750)])
     """
     chunks = [unit for box in boxes for unit in at_chunks(box, units, 0)]
     if not chunks:
