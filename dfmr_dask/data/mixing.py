@@ -6,11 +6,13 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from dfmr_dask.data.cost import SAMPLES, USABLE, Cost
 from dfmr_dask.data.fitting import held_to
 from dfmr_dask.data.grid import Box, Grid, at_chunks, rows_of, runs, sizes
 from dfmr_dask.data.layouts import finished
-from dfmr_dask.data.plan import Plan
+from dfmr_dask.data.plan import Partition, Plan
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.randomness import Stage, generator
 
@@ -128,6 +130,18 @@ def mixed(
     )
     told = (*notes, said) if each < min(FEW_STRIPS, len(chunks)) else notes
     return replace(finished("interleaved", _in_turns(strips, n, seed), cost, told), skips=True)
+
+
+def some_strips(partition: Partition, n: int, rng: np.random.Generator) -> Partition:
+    """Return random boxes of an interleaved partition, 16 of them and 2 n rows at least."""
+    chosen: list[Box] = []
+    rows = 0
+    for i in rng.permutation(len(partition.boxes)):
+        if rows >= 2 * n and len(chosen) >= FEW_STRIPS:
+            break
+        chosen.append(partition.boxes[int(i)])
+        rows += rows_of(chosen[-1])
+    return Partition(partition.index, tuple(sorted(chosen)))
 
 
 def _partitions(total: int, largest: int, cost: Cost, memory: int | None) -> int:

@@ -137,6 +137,20 @@ def _streaming(source):
     return replace(source, plan=replace(source.plan, streamed=(0,)))
 
 
+def test_samples_come_from_many_places_and_leave_out_what_cannot_be_read(tmp_path):
+    values = np.random.default_rng(0).normal(size=(64_000, 2))
+    array = zarr.create_array(tmp_path / "a", data=values, chunks=(1000, 2))
+    (tmp_path / "a" / "c" / "3" / "0").unlink()
+    source = open_source(array, plan="interleaved")
+    assert source.plan.kind == "interleaved"
+    for i in range(len(source.plan)):
+        reader = source.sample_rows(i, 100, np.random.default_rng(i))
+        found = read_valid(reader)
+        assert len(reader.boxes) >= 8
+        assert found.rows >= 200
+        assert np.isin(found.table[:, 0], values[:, 0]).all()
+
+
 def test_the_number_of_rows_is_never_lost_in_cutting():
     grid = regular((7, 3), (5, 2))
     plan = mixed(list(boxes_of(grid)), grid, Cost.of_one(grid, 8))
