@@ -29,7 +29,11 @@ def unchanged(i: int, came: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """What all stages of a run share."""
+    """What all stages of a run share.
+
+    ``called`` stands in the keys of questions, where a run asks two sets of partitions: Dask
+    answers a key that it holds with the old result.
+    """
 
     source: Source
     settings: Settings
@@ -37,6 +41,7 @@ class Context:
     emit: Emit
     ledger: Ledger | None = None
     replacement: Source | None = None
+    called: Key = ()
 
     @property
     def byzantine(self) -> tuple[int, ...]:

@@ -111,7 +111,8 @@ def taken(context: Context, way: Way) -> Context:
     source, settings = way.source(context.source), way.settings(context.settings)
     if way.interleaved and (source.plan.bytes or 0) <= SMALL_STORE:
         settings = replace(settings, polish=max(settings.polish, PASSES))
-    return replace(context, source=source, settings=settings)
+    called = ("interleaved",) if way.interleaved else ()
+    return replace(context, source=source, settings=settings, called=called)
 
 
 def chooses(context: Context) -> bool:
