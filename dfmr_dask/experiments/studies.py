@@ -6,7 +6,7 @@
     python -m dfmr_dask.experiments.studies photograph
     python -m dfmr_dask.experiments.studies adversaries
     python -m dfmr_dask.experiments.studies insiders
-    python -m dfmr_dask.experiments.studies unlike
+    python -m dfmr_dask.experiments.studies unlike-pieces
     python -m dfmr_dask.experiments.studies alike-stores
     python -m dfmr_dask.experiments.studies shared-components
 
@@ -195,7 +195,7 @@ STUDIES: Mapping[str, Callable[[], Sequence[Any]]] = {
     "photograph": photograph,
     "adversaries": adversaries,
     "insiders": insiders,
-    "unlike": unlike_pieces,
+    "unlike-pieces": unlike_pieces,
     "alike-stores": alike_stores,
     "shared-components": lambda: alike_stores(drift=25.0),
 }
