@@ -119,20 +119,28 @@ def test_random_pixels_are_alike_and_fitted_to_the_same_bits_as_forced_chunks(tm
     assert ours.verdict.certified == forced.verdict.certified
 
 
-def test_pieces_with_weights_of_their_own_are_filtered_with_weights_left_free(tmp_path):
+@pytest.fixture(scope="module")
+def weighted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty pieces that share components, each with weights of its own; one is off."""
     truth = population(3, 2, separation=6.0, seed=0)
     rng, parts = np.random.default_rng(4), []
     for _ in range(20):
         weights = rng.dirichlet([5.0, 5.0, 5.0])
         parts.append(Mixture(truth.family, weights, truth.params).sample(1000, rng)[0])
-    parts[3] = parts[3] + 3.0  # an instrument that is off
-    path = written(tmp_path / "w.zarr", np.concatenate(parts), (1000,))
-    result = fitted(opened(path), replace(SETTINGS, seed=0))
-    assert result.way is not None
+    parts[3] = parts[3] + 3.0
+    return written(tmp_path_factory.mktemp("w") / "w.zarr", np.concatenate(parts), (1000,))
+
+
+def test_pieces_with_weights_of_their_own_are_filtered_with_weights_left_free(weighted, tmp_path):
+    result = run(opened(weighted), tmp_path / "run")
     assert result.way.likeness.route == "weights"
-    assert result.settings is not None
     assert result.settings.weights == "free"
     assert set(range(20)) - set(result.verdict.kept) == {3}
+    (tmp_path / "run" / "summary.json").unlink()
+    (tmp_path / "run" / "messages" / "00004.npz").unlink()
+    again = run(opened(weighted), tmp_path / "run")
+    assert again.settings.weights == "free"
+    assert same(again.mixture, result.mixture)
 
 
 def test_an_unreadable_chunk_costs_itself_and_is_named(tmp_path, whole: Result):
