@@ -16,6 +16,7 @@ from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 
 PARTS = 40  # interleaved partitions
+ROWS_TO_CLIMB = 60_000
 NONE = "none"
 SCENES: Mapping[str, Callable[[int], Scene]] = {
     "china tiles": lambda seed: photograph("china.jpg", "flower.jpg", TILES, seed),
@@ -37,8 +38,8 @@ class Unlike:
     size : float
     groups : int
     plain, vanilla, places : float
-        Of the default filter on the pieces as they are; of all rows, interleaved; and of all rows
-        but those of pieces that are flagged by their places, interleaved.
+        Of the default filter on the pieces as they are, where none is bad; of all rows,
+        interleaved; and of all rows but those of pieces that are flagged by their places.
     hits, wrong, bad : int
         Bad and honest pieces that are flagged, and how many are bad.
     """
@@ -97,12 +98,13 @@ def _fitted(
     pieces = Pieces(rows, order, seed, scene.positions)
     start = pieces.agreed().start
     found = pieces.examined(start)
-    plain = merged(pieces.fitted(start)).mixture
+    plain = start if bad else merged(pieces.fitted(start)).mixture
     vanilla = kept_all(pieces, seed)
     flagged = set(found.misplaced)
     dropped = kept_all(pieces.without(flagged), seed) if flagged else vanilla
     best = best_score(honest, (vanilla, dropped), order, seed)
     short = [round(best - one.score(honest), 4) for one in (plain, vanilla, dropped)]
+    short[0] = float("nan") if bad else short[0]
     kinds, hits = int(found.groups.max()) + 1, len(flagged & bad)
     return Unlike(
         case,
@@ -123,8 +125,10 @@ def kept_all(pieces: Pieces, seed: int) -> Mixture:
 
 
 def best_score(rows: Rows, known: Collection[Mixture], order: int, seed: int) -> float:
-    """Return the best score that anyone reaches on rows: from what is known, and a start of ours."""
+    """Return the best score that anyone reaches on rows, from what is known or a new start."""
     parts = interleaved(Pieces((rows,), order, seed), PARTS, seed)
-    starts = (*known, parts.agreed().start)
-    strength = len(rows) ** -0.5
-    return max(em.fit(rows, one, strength=strength, tol=1e-6).log_likelihood for one in starts)
+    own = kept_all(parts, seed)
+    few = rows[generator(seed, Stage.DRAW).permutation(len(rows))[:ROWS_TO_CLIMB]]
+    strength = len(few) ** -0.5
+    climbed = (em.fit(few, one, strength=strength, tol=1e-6).mixture for one in (*known, own))
+    return max(one.score(rows) for one in (*known, own, *climbed))

@@ -86,7 +86,7 @@ def misplaced(scores: Array, positions: Array, ids: Sequence[int]) -> dict[int, 
         if 2 * fine.sum() <= m:
             fine[np.argsort(found.total, kind="stable")[: m // 2 + 1]] = True
         trusted = fine
-    return {int(ids[i]): found.reason(i) for i in np.flatnonzero(found.total > 1.0)}
+    return {ids[i]: found.reason(i) for i in range(m) if found.total[i] > 1.0}
 
 
 def log_losses(scores: Array) -> Array:
