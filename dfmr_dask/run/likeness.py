@@ -104,9 +104,10 @@ def way_by_samples(
 def taken(context: Context, way: Way) -> Context:
     """Return what the stages after the start share, from what shares the pieces.
 
-    Local fits of interleaved partitions, merged, lie within .002 to .014 nats a row of the fit to
-    all rows (photographs in tiles and bands, K = 4 and 8); three EM passes over all rows bring that
-    to .002 or less. A small store gets them; of a large one each would read all of it again.
+    Local fits of interleaved partitions, merged, lay up to .014 nats a row below what EM on all
+    rows makes of them (photographs in tiles and bands, K = 4 and 8), and the start alone up to
+    .006; three EM passes over all rows left up to .002. A small store gets these passes; of a large
+    one each would read all of it again.
     """
     source, settings = way.source(context.source), way.settings(context.settings)
     if way.interleaved and (source.plan.bytes or 0) <= SMALL_STORE:
