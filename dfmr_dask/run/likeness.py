@@ -65,7 +65,7 @@ def start_and_way(
         told = ledger.way()
         way = None if told is None else Way.from_plain(told)
         return _as_before(context, way, *recorded, known)
-    agreed = agree_on_start(context, draw_samples(context))
+    agreed = agree_on_start(context)
     way = None
     if agreed.start is not None and chooses(context):
         way = _chosen(context, agreed.samples, agreed.start)
@@ -97,7 +97,7 @@ def way_by_samples(
     context = Context(source, settings, tasks, emit, replacement=replacement)
     if not chooses(context):
         return None
-    agreed = agree_on_start(context, draw_samples(context))
+    agreed = agree_on_start(context)
     return None if agreed.start is None else _chosen(context, agreed.samples, agreed.start)
 
 
@@ -133,11 +133,15 @@ def _as_before(
     asked = [i for i in facts.pop("proposers") if i not in known]
     samples = draw_samples(context)
     if way is None:
-        return context, agreed_again(context, samples, start, proposers=asked, **facts), None
+        return (
+            context,
+            agreed_again(context, start, proposers=asked, samples=samples, **facts),
+            None,
+        )
     mixed = taken(context, way)
     if way.shares is not None:
         samples = deal(context, _dealt(way, samples), mixed, way.shares)
-    return mixed, agreed_again(mixed, samples, start, proposers=asked, **facts), way
+    return mixed, agreed_again(mixed, start, proposers=asked, samples=samples, **facts), way
 
 
 def examine(context: Context, samples: Mapping[int, Any], start: Mixture) -> Likeness:
