@@ -127,7 +127,8 @@ def _misplaced(pieces: Pieces, positions: Array) -> Steps[dict[int, str]]:
     told = [n for n, i in enumerate(ids) if i in heard]
     scores = np.array([heard[ids[n]].values[told] for n in told]).reshape(len(told), len(told))
     here = [ids[n] for n in told]
-    return misplaced(scores, np.asarray(positions, dtype=np.float64)[here], here)
+    widths = pieces.widths[[able[n] for n in told]]
+    return misplaced(scores, widths, np.asarray(positions, dtype=np.float64)[here], here)
 
 
 def _told(

@@ -74,6 +74,12 @@ class Pieces:
         """What a usual piece's own fit gains; almost half of the pieces may say what they like."""
         return float(np.quantile(self.gains, GAIN_QUANTILE))
 
+    @property
+    def widths(self) -> Array:
+        """Standard deviation of each feature in each piece, (m, d)."""
+        variances = np.diagonal(self.covariances, axis1=1, axis2=2)[:, self.order + 1 :]
+        return np.asarray(np.sqrt(variances))
+
     def blocks(self) -> dict[str, slice]:
         """Return which columns of the means are what; one component has no responsibilities."""
         k, q = self.order, self.means.shape[1]

@@ -1,9 +1,16 @@
-"""Pieces that fit better at other places than at their own (EVIDENCE 11, and own)."""
+"""Pieces that fit better at other places than at their own (EVIDENCE 11, and own).
+
+Every piece is compared with the nearest ones that are trusted. Three things stand against it:
+
+- a *twin*: some piece elsewhere explains its rows as well as its own fit does, where its neighbors
+  do not by far (noise; rows that were written to several places);
+- its rows *hardly vary* in some feature, where those of its neighbors do (a sensor that is stuck);
+- it is *strange*: neither do its neighbors explain its rows, nor does it explain theirs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,59 +22,24 @@ Mask = NDArray[np.bool_]
 FEWEST_PIECES = 12  # among fewer, places tell nothing
 NEIGHBORS = 8  # the nearest pieces that are trusted: half of them may be bad
 SMALLEST_LOSS = 0.05  # nats a row: below, a fit explains rows as well as their own does
+TWIN_LOSS = 0.1  # nats a row at most that the twin's fit loses
+TWIN_FACTOR = 2.0  # in logs: how many times as much the neighbors' fits lose
+HARDLY_VARIES = 2.0  # in logs of standard deviations
+STRANGE, STRANGE_AT_FIRST = 2.5, 4.0  # robust standard deviations; the core's are too narrow
 SMALLEST_SPREAD = 0.3  # of log losses
 CORE = 0.55  # of the pieces, which agree with their neighbors best: trusted at first
-LENIENCE = (1.0,) * 6
-TOO_NARROW = 5.0  # robust standard deviations
-TOO_STRANGE = 4.0  # of both together
+ROUNDS = 5
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Suspicion:
-    """How much stands against each piece, in robust standard deviations of trusted pieces, (m,).
-
-    Attributes
-    ----------
-    narrow : ndarray
-        How little its fit explains of its neighbors' rows.
-    strange : ndarray
-        How little its neighbors' fits explain of its rows.
-    elsewhere : ndarray
-        How much better the fit of some piece elsewhere explains them.
-    """
-
-    narrow: Array
-    strange: Array
-    elsewhere: Array
-
-    @property
-    def total(self) -> Array:
-        """All of it; above 1 a piece is suspect."""
-        return np.maximum(self.narrow / TOO_NARROW, (self.strange + self.elsewhere) / TOO_STRANGE)
-
-    def reason(self, i: int) -> str:
-        """Say what stands against a piece."""
-        if self.narrow[i] / TOO_NARROW >= self.total[i]:
-            return (
-                "its fit explains the rows of its neighbors worse than neighbors' fits do, by "
-                f"{self.narrow[i]:.2g} robust standard deviations"
-            )
-        return (
-            f"it fits better elsewhere ({self.elsewhere[i]:.2g} robust standard deviations) than "
-            f"among its neighbors ({self.strange[i]:.2g})"
-        )
-
-
-def misplaced(scores: Array, positions: Array, ids: Sequence[int]) -> dict[int, str]:
+def misplaced(scores: Array, widths: Array, positions: Array, ids: Sequence[int]) -> dict[int, str]:
     """Return which pieces fit better at other places than at their own, and why.
-
-    Each piece is compared with the eight nearest that are trusted. At first these are the 55 % that
-    are left when the strangest one is taken away again and again; then whoever is not suspect.
 
     Parameters
     ----------
     scores : ndarray of shape (m, m)
         Mean log density in nats of the rows of piece i under the fit of piece j.
+    widths : ndarray of shape (m, d)
+        Standard deviation of each feature in each piece.
     positions : ndarray of shape (m, n_dims)
         Centers of the pieces, in units of pieces.
     ids : sequence of int
@@ -77,16 +49,19 @@ def misplaced(scores: Array, positions: Array, ids: Sequence[int]) -> dict[int, 
     if m < FEWEST_PIECES:
         return {}
     losses = log_losses(scores)
+    logs = np.log(np.maximum(widths, np.finfo(np.float64).tiny))
     gaps = np.sqrt(((positions[:, None] - positions) ** 2).sum(axis=2))
     np.fill_diagonal(gaps, np.inf)
-    trusted = _core(losses, gaps)
-    for lenience in LENIENCE:
-        found = suspicion(losses, gaps, trusted)
-        fine = found.total <= lenience
-        if 2 * fine.sum() <= m:
-            fine[np.argsort(found.total, kind="stable")[: m // 2 + 1]] = True
+    found: dict[int, str] = {}
+    core = _core(losses, gaps)
+    trusted = strangeness(losses, nearest(gaps, core), core) <= STRANGE_AT_FIRST
+    for _ in range(ROUNDS):
+        found = _suspects(losses, logs, gaps, trusted)
+        fine = ~np.isin(np.arange(m), list(found))
+        if 2 * fine.sum() <= m or np.array_equal(fine, trusted):
+            break
         trusted = fine
-    return {ids[i]: found.reason(i) for i in range(m) if found.total[i] > 1.0}
+    return {ids[i]: reason for i, reason in sorted(found.items())}
 
 
 def log_losses(scores: Array) -> Array:
@@ -94,17 +69,6 @@ def log_losses(scores: Array) -> Array:
     heard = np.nan_to_num(scores, nan=LOWEST, posinf=LOWEST, neginf=LOWEST)
     loss = np.maximum(np.diagonal(heard)[:, None] - heard, 0.0)
     return np.asarray(np.log(loss + SMALLEST_LOSS))
-
-
-def suspicion(losses: Array, gaps: Array, trusted: Mask) -> Suspicion:
-    """Compare every piece with the nearest trusted ones."""
-    near = nearest(gaps, trusted)
-    far = ~(gaps <= np.where(near, gaps, 0.0).max(axis=1)[:, None])
-    np.fill_diagonal(far, False)
-    here, into = (_usual(one, near) for one in (losses, losses.T))
-    best = np.where(far, losses, np.inf).min(axis=1)
-    better = here - np.where(np.isfinite(best), best, here)
-    return Suspicion(*(standing(one, trusted) for one in (into, here, better)))
 
 
 def nearest(gaps: Array, trusted: Mask) -> Mask:
@@ -115,7 +79,45 @@ def nearest(gaps: Array, trusted: Mask) -> Mask:
     return np.asarray((open_gaps <= reach[:, None] + 1e-9) & np.isfinite(open_gaps))
 
 
-def standing(values: Array, trusted: Mask) -> Array:
+def strangeness(losses: Array, near: Mask, trusted: Mask) -> Array:
+    """Return how little pieces and their neighbors explain of each other, whichever is more, (m,).
+
+    In robust standard deviations of the trusted ones.
+    """
+    ways = [_standing(_usual(one, near), trusted) for one in (losses, losses.T)]
+    return np.asarray(np.min(ways, axis=0))
+
+
+def _suspects(losses: Array, logs: Array, gaps: Array, trusted: Mask) -> dict[int, str]:
+    """Return who is suspect next to the trusted, by position."""
+    near = nearest(gaps, trusted)
+    far = gaps > np.where(near, gaps, 0.0).max(axis=1)[:, None]
+    np.fill_diagonal(far, False)
+    elsewhere = np.where(far, losses, np.inf)
+    twin, lost = elsewhere.argmin(axis=1), elsewhere.min(axis=1)
+    here, strange = _usual(losses, near), strangeness(losses, near, trusted)
+    narrower = np.max(
+        [logs[i] - np.median(logs[near[i]], axis=0) for i in range(len(logs))], axis=1
+    )
+    out = {}
+    for i in range(len(losses)):
+        if lost[i] < np.log(TWIN_LOSS + SMALLEST_LOSS) and here[i] - lost[i] > TWIN_FACTOR:
+            loss = np.exp(here[i]) - SMALLEST_LOSS
+            out[i] = (
+                f"a piece elsewhere explains its rows as well as its own fit does, and its "
+                f"neighbors' fits lose {loss:.2g} nats a row"
+            )
+        elif narrower[i] < -HARDLY_VARIES:
+            out[i] = f"its rows vary {np.exp(narrower[i]):.2g} times as much as its neighbors' do"
+        elif strange[i] > STRANGE:
+            out[i] = (
+                "neither do its neighbors explain its rows, nor does it explain theirs: by "
+                f"{strange[i]:.2g} robust standard deviations"
+            )
+    return out
+
+
+def _standing(values: Array, trusted: Mask) -> Array:
     """Return values in robust standard deviations from the trusted ones' median."""
     middle = np.median(values[trusted])
     spread = 1.4826 * np.median(abs(values[trusted] - middle))
@@ -127,10 +129,10 @@ def _usual(losses: Array, near: Mask) -> Array:
 
 
 def _core(losses: Array, gaps: Array) -> Mask:
-    """Take away the strangest piece, again and again."""
+    """Take away the piece that stands out most in either way, again and again."""
     left = np.ones(len(losses), dtype=bool)
     while left.sum() > CORE * len(losses):
         near = nearest(gaps, left)
-        against = np.max([standing(_usual(one, near), left) for one in (losses, losses.T)], axis=0)
-        left[np.argmax(np.where(left, against, -np.inf))] = False
+        ways = [_standing(_usual(one, near), left) for one in (losses, losses.T)]
+        left[np.argmax(np.where(left, np.max(ways, axis=0), -np.inf))] = False
     return left

@@ -51,13 +51,14 @@ def test_pieces_that_changed_places_are_misplaced() -> None:
 def test_without_places_nothing_is_misplaced() -> None:
     assert not asked(field(), START).misplaced
     scores = np.random.default_rng(0).normal(size=(FEWEST_PIECES - 1,) * 2)
-    assert not misplaced(scores, POSITIONS[: FEWEST_PIECES - 1], range(FEWEST_PIECES - 1))
+    widths = np.ones((FEWEST_PIECES - 1, 2))
+    assert not misplaced(scores, widths, POSITIONS[: FEWEST_PIECES - 1], range(FEWEST_PIECES - 1))
 
 
 def test_scores_that_are_no_numbers_do_no_harm() -> None:
     scores = np.random.default_rng(0).normal(size=(64, 64))
     scores[3], scores[:, 5], scores[7, 7] = np.nan, -np.inf, np.inf
-    found = misplaced(scores, POSITIONS, range(64))
+    found = misplaced(scores, np.ones((64, 2)), POSITIONS, range(64))
     assert all(isinstance(reason, str) for reason in found.values())
 
 
