@@ -6,11 +6,13 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from dfmr_dask.data.cost import SAMPLES, USABLE, Cost
 from dfmr_dask.data.fitting import held_to
-from dfmr_dask.data.grid import Box, Grid, at_chunks, cut, rows_of
+from dfmr_dask.data.grid import Box, Grid, at_chunks, rows_of, runs, sizes
 from dfmr_dask.data.layouts import finished
-from dfmr_dask.data.plan import Plan
+from dfmr_dask.data.plan import Partition, Plan
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.randomness import Stage, generator
 
@@ -110,7 +112,7 @@ def mixed(
     >>> grid = regular((16_000, 4), (1000, 4))  # sixteen chunks of a thousand times and four places
     >>> plan = mixed(list(boxes_of(grid)), grid, Cost.of_one(grid, 16))
     >>> len(plan), plan.decoded_per_byte, [box[0] for box in plan.partitions[0].boxes[:2]]
-    (8, 8.0, [(500, 625), (1750, 1875)])
+    (8, 8.0, [(875, 1000), (1625, 1750)])
     """
     chunks = [unit for box in boxes for unit in at_chunks(box, units, 0)]
     if not chunks:
@@ -118,7 +120,7 @@ def mixed(
     total = sum(map(rows_of, chunks))
     n = _partitions(total, max(map(rows_of, chunks)), cost, memory)
     times = min(MOST_DECODED, n, math.ceil(STRIPS * n / len(chunks)))
-    strips = [strip for chunk in chunks for strip in cut(chunk, times, first=True)]
+    strips = [strip for chunk in chunks for strip in _strips(chunk, times)]
     n = min(n, len(strips))
     each = len(strips) // n
     said = (
@@ -130,6 +132,18 @@ def mixed(
     return replace(finished("interleaved", _in_turns(strips, n, seed), cost, told), skips=True)
 
 
+def some_strips(partition: Partition, n: int, rng: np.random.Generator) -> Partition:
+    """Return random boxes of an interleaved partition, 16 of them and 2 n rows at least."""
+    chosen: list[Box] = []
+    rows = 0
+    for i in rng.permutation(len(partition.boxes)):
+        if rows >= 2 * n and len(chosen) >= FEW_STRIPS:
+            break
+        chosen.append(partition.boxes[int(i)])
+        rows += rows_of(chosen[-1])
+    return Partition(partition.index, tuple(sorted(chosen)))
+
+
 def _partitions(total: int, largest: int, cost: Cost, memory: int | None) -> int:
     """Return how many partitions are few enough to be large, and enough to fit in memory."""
     held = max(HELD_BYTES // cost.row_bytes, FEWEST * largest)
@@ -137,6 +151,15 @@ def _partitions(total: int, largest: int, cost: Cost, memory: int | None) -> int
         held = min(held, cost.most_rows(USABLE * memory, total, SAMPLES))
     busy = min(FEWEST, total // ROWS_EACH)
     return max(1, busy, math.ceil(total / max(1, held)))
+
+
+def _strips(chunk: Box, times: int) -> list[Box]:
+    """Cut a chunk into so many strips, or as many as it is long where that is less."""
+    lengths = sizes(chunk)
+    enough = [dim for dim, length in enumerate(lengths) if length >= times]
+    dim = enough[0] if enough else max(range(len(lengths)), key=lambda d: lengths[d])
+    spans = runs(lengths[dim], min(times, lengths[dim]), chunk[dim][0])
+    return [(*chunk[:dim], span, *chunk[dim + 1 :]) for span in spans]
 
 
 def _in_turns(strips: Sequence[Box], n: int, seed: int) -> list[list[Box]]:

@@ -16,7 +16,7 @@ from dfmr_dask.data import fingerprints
 from dfmr_dask.data.backends import Backend, Opened, RowsBackend
 from dfmr_dask.data.choosing import Wish, chunked, planned
 from dfmr_dask.data.grid import Box
-from dfmr_dask.data.mixing import Chunked
+from dfmr_dask.data.mixing import Chunked, some_strips
 from dfmr_dask.data.opening import opened_data
 from dfmr_dask.data.plan import Plan
 from dfmr_dask.data.readers import BoxReader, Reader
@@ -42,7 +42,7 @@ class Source:
     in_memory : bool
         Whether the rows are in this process: NumPy, pandas, what is loaded.
     location : str
-        Where the data lie, for people.
+        For people.
     units : dict of str to str
         Of features, as far as they are known.
     named : bool
@@ -50,7 +50,7 @@ class Source:
     weight : str or None
         What the weights of rows are called; None where each row counts once.
     chunked : Chunked or None
-        What :meth:`interleaved` plans with; None where rows do not lie in chunks.
+        What :meth:`interleaved` plans with; None where rows lie in no chunks.
     """
 
     features: tuple[str, ...]
@@ -133,23 +133,24 @@ class Source:
             Of a partition that the plan streams it is a :class:`~dfmr_dask.data.streaming.Stream`,
             which gives the same block by block to who goes through it.
         """
-        reader = self.backend.reader(self.plan.partitions[partition])
-        if isinstance(reader, BoxReader):
-            reader = replace(reader, skips=self.plan.skips)
+        reader = self._skipping(self.backend.reader(self.plan.partitions[partition]))
         return Stream(reader, held=False) if partition in self.plan.streamed else reader
 
     def sample_rows(self, partition: int, n: int, rng: np.random.Generator) -> Reader:
         """Return what reads at least ``n`` rows of a partition, or all if it has fewer.
 
-        They are whole blocks from random places, in the source's order. Partitions of up to 4 MiB
-        are read whole, and so are those of which it would be more than half.
+        They are whole blocks from random places, in the source's order, or a small partition.
         """
-        return self.backend.sampler(self.plan.partitions[partition], n, rng)
+        one = self.plan.partitions[partition]
+        if self.plan.skips:
+            return self._skipping(self.backend.reader(some_strips(one, n, rng)))
+        return self.backend.sampler(one, n, rng)
+
+    def _skipping(self, reader: Reader) -> Reader:
+        return replace(reader, skips=self.plan.skips) if isinstance(reader, BoxReader) else reader
 
     def interleaved(self, without: Collection[int] = ()) -> Source:
-        """Return the same data in partitions that are alike, ``without`` the rows of some.
-
-        They are made by :func:`dfmr_dask.data.mixing.mixed`.
+        """Return the same data in partitions of strips from everywhere, ``without`` those of some.
 
         Raises
         ------

@@ -58,7 +58,7 @@ class GaussianMixture(Uncertain, Answers):
     n_partitions, rows_per_partition : int, optional
         How rows are cut into partitions, see :func:`dfmr_dask.open_source`. Data in memory are
         one partition unless told otherwise.
-    plan : {"chunks", "rows", "interleaved"}, optional
+    plan : {"auto", "chunks", "rows", "interleaved"}, optional
     method : {"blocks", "paper"}, default="blocks"
         The default filter, or that of Zhang, Tan & Chen (arXiv 2407.13980) to the letter.
     weights : {"shared", "free"}, default="shared"

@@ -89,7 +89,8 @@ def _ocean_pieces(seed: int, which: int) -> tuple[Rows, ...]:
     core = rng.normal(size=(WATERS, 3)) * [6.0, 1.0, 2.0] + [12.0, 35.0, 5.0]
     roots = rng.normal(size=(WATERS, 3, 3)) * [0.8, 0.2, 0.4] * 0.5
     home, month = rng.uniform(0, LATITUDES, WATERS), rng.uniform(0, MONTHS, WATERS)
-    warming = np.array([4.0, 0.2, -0.8]) * rng.uniform(0.5, 1.5, 3)
+    warming = np.array([4.0, 0.4, -0.8]) * rng.uniform(0.5, 1.5, 3)
+    lag = np.array([0.0, 2.0, 4.0])  # months: spring is no autumn, oxygen has its bloom
     cooling = np.array([-1.5, 0.1, 0.3]) * rng.uniform(0.5, 1.5, 3)
     out = []
     for t in range(MONTHS):
@@ -99,7 +100,7 @@ def _ocean_pieces(seed: int, which: int) -> tuple[Rows, ...]:
             shares = np.exp(affinity - affinity.max())
             labels = rng.choice(WATERS, OCEAN_ROWS, p=shares / shares.sum())
             noise = np.einsum("nij,nj->ni", roots[labels], rng.normal(size=(OCEAN_ROWS, 3)))
-            shift = warming * np.cos(2 * np.pi * t / MONTHS) * 0.5 + cooling * y * 0.5
+            shift = warming * np.cos(2 * np.pi * (t - lag) / MONTHS) * 0.5 + cooling * y * 0.5
             out.append(core[labels] + noise + shift + rng.normal(size=(OCEAN_ROWS, 3)) * 0.05)
     return tuple(out)
 

@@ -11,7 +11,9 @@
     python -m dfmr_dask.experiments.studies orders-50
     python -m dfmr_dask.experiments.studies orders-from-scores
     python -m dfmr_dask.experiments.studies orders-photograph
-    python -m dfmr_dask.experiments.studies unlike
+    python -m dfmr_dask.experiments.studies unlike-pieces
+    python -m dfmr_dask.experiments.studies alike-stores
+    python -m dfmr_dask.experiments.studies shared-components
 
 Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
 """
@@ -28,6 +30,7 @@ import numpy as np
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import open_source
 from dfmr_dask.experiments.accuracy import error, ratio_interval
+from dfmr_dask.experiments.alike_stores import alike_stores
 from dfmr_dask.experiments.coverage import coverage
 from dfmr_dask.experiments.insiders import insiders
 from dfmr_dask.experiments.orders import (
@@ -209,7 +212,9 @@ STUDIES: Mapping[str, Callable[..., Sequence[Any]]] = {
     "orders-50": orders_of_many_features,
     "orders-from-scores": orders_from_scores,
     "orders-photograph": orders_of_photograph,
-    "unlike": unlike_pieces,
+    "unlike-pieces": unlike_pieces,
+    "alike-stores": alike_stores,
+    "shared-components": lambda: alike_stores(drift=25.0),
 }
 
 

@@ -13,6 +13,7 @@ from dfmr_dask.aggregate.questions import Resemblance
 from dfmr_dask.mixture import Mixture
 
 Array = NDArray[np.float64]
+GAIN_QUANTILE = 0.4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +68,17 @@ class Pieces:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def usual_gain(self) -> float:
+        """What a usual piece's own fit gains; almost half of the pieces may say what they like."""
+        return float(np.quantile(self.gains, GAIN_QUANTILE))
+
+    @property
+    def widths(self) -> Array:
+        """Standard deviation of each feature in each piece, (m, d)."""
+        variances = np.diagonal(self.covariances, axis1=1, axis2=2)[:, self.order + 1 :]
+        return np.asarray(np.sqrt(variances))
 
     def blocks(self) -> dict[str, slice]:
         """Return which columns of the means are what; one component has no responsibilities."""

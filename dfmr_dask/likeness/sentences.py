@@ -33,7 +33,7 @@ def reasoned(
     if route == "alike":
         apart = f"; {len(off)} of them stand apart: {listed(list(off))}" if off else ""
         return f"{figures} (below {widest.limit:.2g} they count as alike; p = {p_value:.2g}){apart}"
-    gain = float(np.median(pieces.gains))
+    gain = pieces.usual_gain
     if route == "weights":
         return (
             f"{figures} (alike: below {widest.limit:.2g}), and weights of their own explain the "

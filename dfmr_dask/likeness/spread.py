@@ -17,10 +17,12 @@ Mask = NDArray[np.bool_]
 SMALLEST_EIGENVALUE = 1e-7  # of correlations: what varies less does not vary
 LEVEL = 0.05  # chance that an honest piece of alike ones is called off
 MARGIN = 1.2  # of that cut-off, since center and covariance are estimated
+MOST_VARIANCE = 10.0  # times the usual variance within a piece, or a tenth of it
 ROUNDS = 5  # of finding who is off, and measuring without them
 WORST_SHARE = 0.45  # of bad pieces that must not make alike ones look unlike
 SIMULATIONS, SIMULATED_PIECES = 400, 100
 QUANTILE = 0.995  # of sizes of alike pieces with that share of bad ones
+ROUNDING = 1e-12  # squared standard errors
 LEAST_LIMIT = 3.0  # times the usual size
 
 
@@ -85,10 +87,12 @@ def spread(pieces: Pieces, name: str, columns: slice, tests: int) -> Spread:
     m, rows = len(pieces), pieces.rows
     if m < 2:
         return _alone(name, means @ whitener(covariances[0]))
-    typical = np.median(covariances, axis=0)
-    first = means @ whitener(typical)
-    center = coat(pair_distances(first, pieces.pair_rows)).center
-    trusted = _closest_half(_squares(first, first[center], rows))
+    first = whitener(np.median(covariances, axis=0))
+    fair = plausible(covariances, first)
+    y = means @ first
+    center = coat(pair_distances(y, pieces.pair_rows)).center
+    squares = np.where(fair, _squares(y, y[center], rows), np.inf)
+    trusted = _closest_half(squares)
     for _ in range(ROUNDS):
         share = rows * trusted / (rows @ trusted)
         y = means @ whitener(np.tensordot(share, covariances, 1))
@@ -98,7 +102,7 @@ def spread(pieces: Pieces, name: str, columns: slice, tests: int) -> Spread:
         limit = max(LEAST_LIMIT, worst / usual)
         squares = _squares(y, share @ y, rows)
         cut = MARGIN * min(max(1.0, size), limit) * stats.chi2.ppf(1.0 - LEVEL / (m * tests), q)
-        inside = squares <= cut
+        inside = (squares <= cut) & fair
         if 2 * inside.sum() <= m or np.array_equal(inside, trusted):
             break
         trusted = inside
@@ -112,6 +116,17 @@ def _alone(name: str, y: Array) -> Spread:
     """Return what is said of one piece, which can differ from nobody."""
     nothing = np.zeros(1)
     return Spread(name, y, nothing, np.zeros(y.shape[1]), 0.0, LEAST_LIMIT, nothing > 0.0, 0.0, 0.0)
+
+
+def plausible(covariances: Array, typical: Array) -> Mask:
+    """Tell whose rows vary about as much as usual ones do, after a usual whitener (q, r).
+
+    Who claims a huge variance would make everybody alike. Where not even most vary alike, nobody
+    is told apart by that.
+    """
+    whitened = np.einsum("ar,mab,br->m", typical, covariances, typical) / max(1, typical.shape[1])
+    fair = (whitened * MOST_VARIANCE >= 1.0) & (whitened <= MOST_VARIANCE)
+    return np.asarray(fair) if 2 * fair.sum() > len(fair) else np.ones(len(fair), dtype=bool)
 
 
 def heterogeneity(
@@ -189,7 +204,8 @@ def alike_radii(m: int, q: int) -> tuple[float, float]:
 
 
 def _squares(y: Array, center: Array, rows: Array) -> Array:
-    return np.asarray(((y - center) ** 2).sum(axis=1) * rows)
+    squares = ((y - center) ** 2).sum(axis=1) * rows
+    return np.asarray(np.where(squares < ROUNDING, 0.0, squares))
 
 
 def _closest_half(squares: Array) -> Mask:

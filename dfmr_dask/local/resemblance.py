@@ -12,7 +12,7 @@ from dfmr_dask.local.iterations import iterated
 from dfmr_dask.local.start import Sample
 from dfmr_dask.mixture import Mixture
 
-WEIGHT_ITERATIONS = 50  # of the weights alone; they cost one pass over the densities each
+WEIGHT_ITERATIONS, SETTLED = 50, 1e-5  # of the weights alone, or until none changes more
 OWN_ITERATIONS = 10  # of everything, from there
 LEAST_WEIGHT = 1e-9  # of a component that the rows do not have
 LOWEST_DENSITY = -1e4  # nats: beyond, one row would be all that a mean tells
@@ -112,6 +112,8 @@ def reweighted(start: Mixture, x: Rows, share: Floats) -> Floats:
         totals = logsumexp(joint, axis=1, keepdims=True)
         reached = np.isfinite(totals[:, 0])
         mean = share[reached] @ np.exp(joint[reached] - totals[reached])
-        weights = np.maximum(mean, LEAST_WEIGHT)
+        before, weights = weights, np.maximum(mean, LEAST_WEIGHT)
         weights = weights / weights.sum()
+        if np.max(abs(weights - before)) < SETTLED:
+            break
     return np.asarray(weights)

@@ -47,8 +47,9 @@ class Agreed:
     proposers: tuple[int, ...] = ()
 
 
-def agree_on_start(context: Context, samples: Mapping[int, Any]) -> Agreed:
-    """Propose, score, vote, and improve in rounds, on samples (METHOD 11, steps 2 to 6)."""
+def agree_on_start(context: Context, samples: Mapping[int, Any] | None = None) -> Agreed:
+    """Draw samples if there are none, propose, score, vote, improve (METHOD 11, steps 1 to 6)."""
+    samples = samples_of(context) if samples is None else samples
     given = context.settings.start
     if context.settings.method == "paper":
         return Agreed(given, None, samples)
@@ -62,11 +63,11 @@ def agree_on_start(context: Context, samples: Mapping[int, Any]) -> Agreed:
 
 def agreed_again(
     context: Context,
-    samples: Mapping[int, Any],
     start: Mixture | None,
     total_rows: int | None,
     sample_rows: int,
     proposers: Sequence[int],
+    samples: Mapping[int, Any] | None = None,
 ) -> Agreed:
     """Return what was agreed in a run that was interrupted, without another vote.
 
@@ -77,12 +78,12 @@ def agreed_again(
     ----------
     context : Context
         Of the same source and settings.
-    samples : mapping of partition to handle
-        Drawn again.
     start, total_rows, sample_rows, proposers
         As they stand in :class:`Agreed`.
+    samples : mapping of partition to handle, optional
+        As they were; by default they are drawn again.
     """
-    asking = Asking(context, samples)
+    asking = Asking(context, samples_of(context) if samples is None else samples)
     pilots = {i: asking.pilot(i) for i in proposers}
     return Agreed(start, total_rows, asking.samples, pilots, sample_rows, tuple(proposers))
 

@@ -77,6 +77,7 @@ class Asking:
         name, function, given = self._task(question)
         byzantine = frozenset(() if self.honest else self.context.byzantine)
         attack, submit = self.context.attack("proposals"), self.context.tasks.submit
+        name = (*self.context.called, *name)
         handles = {}
         for i in question.partitions:
             said = () if isinstance(question, Count) else (attack if i in byzantine else None,)

@@ -25,6 +25,7 @@ from dfmr_dask.run.partition import Drawn
 from dfmr_dask.run.tasks import Failure
 from dfmr_dask.run.way import Shares
 
+FEW = 0.02  # of all rows: pieces with so few may give less than their share
 MOST_DEALT = 32  # interleaved partitions that get a sample: they are alike, and enough to vote
 
 
@@ -43,26 +44,36 @@ def shares(context: Context, samples: Mapping[int, Any], start: Mixture, mixed: 
     """
     asking = Asking(context, samples, honest=True)
     heard: dict[int, Scores] = dict(asking(Score(list(samples), [start], "shares")).heard)
-    planned = context.source.plan.partitions
-    each = {i: planned[i].rows / max(1, one.read) for i, one in heard.items()}
-    rows = {i: each[i] * one.rows for i, one in heard.items()}
-    masses = [each[i] * one.mass for i, one in heard.items() if one.mass is not None]
-    total = max(1.0, sum(rows.values()))
+    planned = {i: context.source.plan.partitions[i].rows for i in heard}
+    scale = {i: planned[i] / max(1, one.read) for i, one in heard.items()}
+    rows = {i: max(1.0, scale[i] * one.rows) for i, one in heard.items()}
+    masses = [scale[i] * one.mass for i, one in heard.items() if one.mass is not None]
+    together, valid = max(1, sum(planned.values())), max(1.0, sum(rows.values()))
+    m = len(mixed.plan)
+    n = min(MOST_DEALT, m)
     p = context.settings.family.n_parameters(
         context.settings.n_components, context.source.n_features
     )
-    m = len(mixed.plan)
-    n = min(MOST_DEALT, m)
-    a, b = sample_sizes(p, round(total / m), alone=m == 1)
-    to_fit = [one.rows_to_fit / max(1.0, rows[i]) for i, one in heard.items()]
-    to_score = [one.rows_to_score / max(1.0, rows[i]) for i, one in heard.items()]
+    each = round((mixed.plan.rows or 1) * valid / together / m)
+    a, b = sample_sizes(p, each, alone=m == 1)
     return Shares(
-        min([n * a / total, *to_fit]),
-        min([n * b / total, *to_score]),
-        total,
-        sum(masses) if masses else None,
+        min(n * a / valid, _given({i: one.rows_to_fit for i, one in heard.items()}, rows)),
+        min(n * b / valid, _given({i: one.rows_to_score for i, one in heard.items()}, rows)),
+        valid / together,
+        sum(masses) / together if masses else None,
         n,
     )
+
+
+def _given(drawn: Mapping[int, int], rows: Mapping[int, float]) -> float:
+    """Return how many rows for each of its own nearly every piece can give of its sample.
+
+    Those with the smallest samples for their size give what they have, if they are few.
+    """
+    share = {i: drawn[i] / rows[i] for i in drawn}
+    order = sorted(share, key=lambda i: share[i])
+    passed = np.cumsum([rows[i] for i in order])
+    return share[order[int(np.searchsorted(passed, FEW * passed[-1]))]] if order else 0.0
 
 
 def deal(
@@ -87,18 +98,9 @@ def deal(
         for i, drawn in samples.items()
     ]
     parts, seed = mixed.source.plan.partitions[: shares.partitions], context.settings.seed
-    total = mixed.source.plan.rows or 1
     return {
         one.index: submit(
-            "start",
-            ("dealt", one.index),
-            dealt,
-            one.index,
-            one.rows,
-            total,
-            shares,
-            seed,
-            *portions,
+            "start", ("dealt", one.index), dealt, one.index, one.rows, shares, seed, *portions
         )
         for one in parts
     }
@@ -121,15 +123,15 @@ def portion(drawn: Drawn | Failure, planned: int, shares: Shares) -> Drawn | Fai
 
 
 def dealt(
-    partition: int, planned: int, total: int, shares: Shares, seed: int, *portions: Drawn | Failure
+    partition: int, planned: int, shares: Shares, seed: int, *portions: Drawn | Failure
 ) -> Drawn | Failure:
     """Put the sample of an interleaved partition together: every so many-th row of each portion.
 
     Parameters
     ----------
     partition : int
-    planned, total : int
-        Rows of this partition, and of all, in the plan.
+    planned : int
+        Its rows in the plan.
     shares : Shares
     seed : int
     *portions : Drawn or Failure
@@ -145,8 +147,8 @@ def dealt(
     score, score_weight = _joined(
         [(s.score[k::n], _part(s.score_weight, k, n)) for s, k in pairs], rng
     )
-    rows = max(1, round(shares.rows * planned / total))
-    mass = None if shares.mass is None else shares.mass * planned / total
+    rows = max(1, round(shares.rows * planned))
+    mass = None if shares.mass is None else shares.mass * planned
     return Drawn(Sample(fit, score, fit_weight, score_weight), rows, mass, planned)
 
 

@@ -65,13 +65,13 @@ def start_and_way(
         told = ledger.way()
         way = None if told is None else Way.from_plain(told)
         return _as_before(context, way, *recorded, known)
-    agreed = agree_on_start(context, samples_of(context))
+    agreed = agree_on_start(context)
     way = None
     if agreed.start is not None and chooses(context):
         way = _chosen(context, agreed.samples, agreed.start)
         mixed = taken(context, way)
         if way.shares is not None:
-            samples = deal(context, agreed.samples, mixed, way.shares)
+            samples = deal(context, _dealt(way, agreed.samples), mixed, way.shares)
             agreed = agree_on_start(mixed, samples)
         if ledger is not None:
             planned = planned_rows(mixed.source) or {}
@@ -97,21 +97,23 @@ def way_by_samples(
     context = Context(source, settings, tasks, emit, replacement=replacement)
     if not chooses(context):
         return None
-    agreed = agree_on_start(context, samples_of(context))
+    agreed = agree_on_start(context)
     return None if agreed.start is None else _chosen(context, agreed.samples, agreed.start)
 
 
 def taken(context: Context, way: Way) -> Context:
     """Return what the stages after the start share, from what shares the pieces.
 
-    Local fits of interleaved partitions, merged, lie within .002 to .014 nats a row of the fit to
-    all rows (photographs in tiles and bands, K = 4 and 8); three EM passes over all rows bring that
-    to .002 or less. A small store gets them; of a large one each would read all of it again.
+    Local fits of interleaved partitions, merged, lay up to .014 nats a row below what EM on all
+    rows makes of them (photographs in tiles and bands, K = 4 and 8), and the start alone up to
+    .006; three EM passes over all rows left up to .002. A small store gets these passes; of a large
+    one each would read all of it again.
     """
     source, settings = way.source(context.source), way.settings(context.settings)
     if way.interleaved and (source.plan.bytes or 0) <= SMALL_STORE:
         settings = replace(settings, polish=max(settings.polish, PASSES))
-    return replace(context, source=source, settings=settings)
+    called = ("interleaved",) if way.interleaved else ()
+    return replace(context, source=source, settings=settings, called=called)
 
 
 def chooses(context: Context) -> bool:
@@ -131,11 +133,15 @@ def _as_before(
     asked = [i for i in facts.pop("proposers") if i not in known]
     samples = samples_of(context)
     if way is None:
-        return context, agreed_again(context, samples, start, proposers=asked, **facts), None
+        return (
+            context,
+            agreed_again(context, start, proposers=asked, samples=samples, **facts),
+            None,
+        )
     mixed = taken(context, way)
     if way.shares is not None:
-        samples = deal(context, samples, mixed, way.shares)
-    return mixed, agreed_again(mixed, samples, start, proposers=asked, **facts), way
+        samples = deal(context, _dealt(way, samples), mixed, way.shares)
+    return mixed, agreed_again(mixed, start, proposers=asked, samples=samples, **facts), way
 
 
 def examine(context: Context, samples: Mapping[int, Any], start: Mixture) -> Likeness:
@@ -158,8 +164,13 @@ def _chosen(context: Context, samples: Mapping[int, Any], start: Mixture) -> Way
     killed = {i: failed[i] for i, handle in samples.items() if _kills(handle) and i in failed}
     dropped = likeness.misplaced if context.settings.places == "drop" else {}
     way = replace(way, left_out=dict(sorted({**dropped, **killed}.items())))
-    dealing = {i: handle for i, handle in samples.items() if i not in way.left_out}
-    return replace(way, shares=shares(context, dealing, start, way.source(context.source)))
+    mixed = way.source(context.source)
+    return replace(way, shares=shares(context, _dealt(way, samples), start, mixed))
+
+
+def _dealt(way: Way, samples: Mapping[int, Any]) -> dict[int, Any]:
+    """Return the samples of pieces whose rows are in interleaved partitions."""
+    return {i: handle for i, handle in samples.items() if i not in way.left_out}
 
 
 def _unread(context: Context, samples: Mapping[int, Any]) -> dict[int, str]:

@@ -25,9 +25,9 @@ class Shares:
     to_fit, to_score : float
         Rows of samples A and B that it gives for each of its valid rows.
     rows : float
-        Valid rows of all pieces, as their samples tell.
+        Valid rows for each row of the plan, as the samples tell.
     mass : float or None
-        The sum of their weights; None where each row counts once.
+        The weight of each row of the plan; None where each valid row counts once.
     partitions : int
         Among how many all of it is dealt.
     """

@@ -35,7 +35,7 @@ from dfmr_dask.run.way import Shares, Way
 FULL = COVARIANCE_TYPES["full"]
 SETTINGS = Settings(family=FULL, n_components=3, seed=1)
 PICTURE = dithered("china.jpg", 4, generator(1, Stage.SIMULATE))  # 107 x 160 pixels
-TILES, BANDS = (18, 27), (9, 160)
+TILES, BANDS = (27, 40), (9, 160)  # 16 and 12 pieces
 DIMS = ("y", "x", "channel")
 
 
@@ -79,7 +79,7 @@ def best(rows: np.ndarray, *found: Mixture) -> float:
     return max(float(score) for score in (*rivals, *climbed))
 
 
-@pytest.mark.parametrize("chunk", [TILES, BANDS])
+@pytest.mark.parametrize("chunk", [TILES, pytest.param(BANDS, marks=pytest.mark.slow)])
 def test_a_picture_in_pieces_is_fitted_as_well_as_all_of_its_pixels(chunk, tmp_path):
     rows = PICTURE.reshape(-1, 3)
     result = fitted(opened(written(tmp_path / "p.zarr", PICTURE, chunk)))
@@ -99,11 +99,11 @@ def test_a_picture_in_pieces_is_fitted_as_well_as_all_of_its_pixels(chunk, tmp_p
 def test_the_table_of_pieces_tells_where_they_lie_and_what_they_are_like(whole: Result):
     table = whole.pieces
     assert table is not None
-    assert table.sizes == {"piece": 36}
+    assert table.sizes == {"piece": 16}
     assert table.attrs["route"] == "unlike"
     assert np.isfinite(table["distance"].values).all()
     assert set(table["group"].values) == set(range(table["group"].values.max() + 1))
-    assert np.array_equal(np.unique(table["x"].values), [13.0, 40.0, 67.0, 94.0, 121.0, 147.0])
+    assert np.array_equal(np.unique(table["x"].values), [19.5, 59.5, 99.5, 139.5])
     assert table["rows"].values.sum() == PICTURE[..., 0].size
     assert partition_table(whole.source, whole).sizes["partition"] == 8
 
@@ -119,53 +119,61 @@ def test_random_pixels_are_alike_and_fitted_to_the_same_bits_as_forced_chunks(tm
     assert ours.verdict.certified == forced.verdict.certified
 
 
-def test_pieces_with_weights_of_their_own_are_filtered_with_weights_left_free(tmp_path):
+@pytest.fixture(scope="module")
+def weighted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty pieces that share components, each with weights of its own; one is off."""
     truth = population(3, 2, separation=6.0, seed=0)
     rng, parts = np.random.default_rng(4), []
     for _ in range(20):
         weights = rng.dirichlet([5.0, 5.0, 5.0])
         parts.append(Mixture(truth.family, weights, truth.params).sample(1000, rng)[0])
-    parts[3] = parts[3] + 3.0  # an instrument that is off
-    path = written(tmp_path / "w.zarr", np.concatenate(parts), (1000,))
-    result = fitted(opened(path), replace(SETTINGS, seed=0))
-    assert result.way is not None
+    parts[3] = parts[3] + 3.0
+    return written(tmp_path_factory.mktemp("w") / "w.zarr", np.concatenate(parts), (1000,))
+
+
+def test_pieces_with_weights_of_their_own_are_filtered_with_weights_left_free(weighted, tmp_path):
+    result = run(opened(weighted), tmp_path / "run")
     assert result.way.likeness.route == "weights"
-    assert result.settings is not None
     assert result.settings.weights == "free"
     assert set(range(20)) - set(result.verdict.kept) == {3}
+    (tmp_path / "run" / "summary.json").unlink()
+    (tmp_path / "run" / "messages" / "00004.npz").unlink()
+    again = run(opened(weighted), tmp_path / "run")
+    assert again.settings.weights == "free"
+    assert same(again.mixture, result.mixture)
 
 
 def test_an_unreadable_chunk_costs_itself_and_is_named(tmp_path, whole: Result):
     path = written(tmp_path / "p.zarr", PICTURE, TILES)
-    (path / "c" / "2" / "1" / "0").unlink()
+    (path / "c" / "1" / "2" / "0").unlink()
     result = fitted(opened(path))
     assert result.way is not None
     assert result.way.interleaved
-    assert list(result.way.failed) == [13]
+    assert list(result.way.failed) == [6]
     assert len(result.verdict.kept) == len(result.messages)
-    assert sum(message.dropped_rows for message in result.messages) == 18 * 27
-    assert any("chunk c/2/1/0" in note for note in result.notes)
+    assert sum(message.dropped_rows for message in result.messages) == 27 * 40
+    assert any("chunk c/1/2/0" in note for note in result.notes)
     assert result.pieces is not None
-    assert "c/2/1/0" in result.pieces["reason"].values[13]
-    assert result.pieces["group"].values[13] == -1
+    assert "c/1/2/0" in result.pieces["reason"].values[6]
+    assert result.pieces["group"].values[6] == -1
     rows = PICTURE.reshape(-1, 3)
-    assert abs(result.mixture.score(rows) - whole.mixture.score(rows)) < 0.02
+    assert abs(result.mixture.score(rows) - whole.mixture.score(rows)) < 0.1  # a 16th is missing
 
 
 def test_a_chunk_of_nan_costs_itself(tmp_path):
     values = PICTURE.copy()
-    values[18:36, 27:54] = np.nan
+    values[27:54, 80:120] = np.nan
     result = fitted(opened(written(tmp_path / "p.zarr", values, TILES)))
     assert result.way is not None
     assert result.way.interleaved
-    assert sum(message.dropped_rows for message in result.messages) == 18 * 27
+    assert sum(message.dropped_rows for message in result.messages) == 27 * 40
     assert len(result.verdict.kept) == len(result.messages)
 
 
 def test_pieces_at_wrong_places_are_dropped_where_that_is_asked_for(tmp_path):
     values = PICTURE.copy()
     values[36:54, 54:81] = generator(0, Stage.DRAW).uniform(size=(18, 27, 3))
-    source = opened(written(tmp_path / "p.zarr", values, TILES))
+    source = opened(written(tmp_path / "p.zarr", values, (18, 27)))
     flagged, dropped, ignored = (
         way_by_samples(source, replace(SETTINGS, places=places), InProcess())
         for places in ("flag", "drop", "ignore")
@@ -173,7 +181,7 @@ def test_pieces_at_wrong_places_are_dropped_where_that_is_asked_for(tmp_path):
     assert flagged is not None
     assert dropped is not None
     assert ignored is not None
-    assert 14 in flagged.likeness.misplaced
+    assert flagged.likeness.misplaced
     assert flagged.left_out == {}
     assert dict(dropped.left_out) == dict(flagged.likeness.misplaced)
     assert ignored.likeness.misplaced == {}
@@ -182,7 +190,7 @@ def test_pieces_at_wrong_places_are_dropped_where_that_is_asked_for(tmp_path):
 
 
 def test_a_forced_plan_forces_the_way(tiles: Path):
-    for options in ({"plan": "interleaved"}, {"rows_per_partition": 2000}):
+    for options in ({"plan": "interleaved"}, {"rows_per_partition": 4000}):
         result = fitted(opened(tiles, **options))
         assert result.way is None
         assert result.pieces is None
@@ -192,6 +200,7 @@ def test_a_forced_plan_forces_the_way(tiles: Path):
     assert alone.way is None
 
 
+@pytest.mark.slow
 def test_one_component_and_a_given_start_are_examined_too(tiles: Path, whole: Result):
     one = fitted(opened(tiles), replace(SETTINGS, n_components=1))
     assert one.way is not None
@@ -223,7 +232,16 @@ def run(source: Source, folder: Path, emit: Callable[[Event], None] = lambda eve
         return result
 
 
-@pytest.mark.parametrize("cut", [0.1, 0.45, 0.6, 0.8, 0.97])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        pytest.param(0.1, marks=pytest.mark.slow),
+        0.45,
+        pytest.param(0.6, marks=pytest.mark.slow),
+        0.9,
+        pytest.param(0.97, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_of_interleaved_partitions_goes_on_to_the_same_bits(tiles, whole, tmp_path, cut):
     seen: list[Event] = []
     fitted(opened(tiles), emit=seen.append)
@@ -270,7 +288,8 @@ def test_a_way_survives_json_and_nonsense_is_refused(whole: Result):
 def test_pieces_have_positions_in_units_of_pieces(tiles: Path):
     positions = positions_of(opened(tiles))
     assert positions is not None
-    assert positions.shape == (36, 2)
-    assert np.allclose(positions[:6, 1], [0.5, 1.5, 2.5, 3.5, 4.5, 5.46], atol=0.01)
+    assert positions.shape == (16, 2)
+    assert np.allclose(positions[:4, 1], [0.5, 1.5, 2.5, 3.5])
+    assert np.allclose(positions[::4, 0], [0.5, 1.5, 2.5, 3.48], atol=0.01)
     assert positions_of(opened(tiles).interleaved()) is None
     assert positions_of(open_source(np.zeros((10, 2)), n_partitions=2)) is None

@@ -79,7 +79,8 @@ def test_the_text_names_what_differs_the_groups_and_what_is_wrong() -> None:
     assert found["groups"] == [[0, 1], [2], [4]]
     text = likeness_text(found)
     for said in (
-        "interleaved partitions", "temp (5)", "component 0 of the start (9)", "group 0: 2 pieces: 0, 1",
+        "interleaved partitions", "temp (5)", "component 0 of the start (9)",
+        "group 0: 2 pieces: 0, 1",
         "wrong place: 4: is more like far ones", "no sample: 3: chunk c/3 is missing", "left out",
     ):  # fmt: skip
         assert said in text
