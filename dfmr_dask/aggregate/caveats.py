@@ -46,7 +46,7 @@ def caveats(parts: Parts, alone: Sequence[int], *, polished: bool) -> Iterator[s
             f"bias may be as large as the standard errors: {usual:.0f} rows are in the usual "
             f"partition, and {m} were merged (wanted {ENOUGH_ROWS} rows for each of them, "
             f"{ENOUGH_ROWS * m}). polish=1, one more EM pass over all rows, takes much of it "
-            "away, and more passes do where components overlap strongly"
+            "away, less where components overlap strongly"
         )
     if alone:
         yield (
