@@ -22,7 +22,7 @@ from dfmr_dask.experiments.populations import (
     write_photographs,
 )
 from dfmr_dask.families import COVARIANCE_TYPES
-from dfmr_dask.run.pipeline import check_replacement, check_sizes
+from dfmr_dask.run.demands import check_replacement, check_sizes
 from dfmr_dask.run.places import check_place
 from dfmr_dask.run.settings import Settings, order_settings
 

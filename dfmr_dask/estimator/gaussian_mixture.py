@@ -22,6 +22,7 @@ from dfmr_dask.estimator.starts import continued
 from dfmr_dask.estimator.uncertain import Uncertain
 from dfmr_dask.run import pipeline
 from dfmr_dask.run.cluster import open_tasks
+from dfmr_dask.run.demands import check_sizes
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.results import partition_table
 from dfmr_dask.run.settings import MAX_COMPONENTS
@@ -248,7 +249,7 @@ class GaussianMixture(Uncertain, Answers):
         mixture, names = last if self.warm_start else (None, None)
         source = source_of(self, X, sample_weight, seed)
         settings = settings_of(self, source, seed, continued(mixture, names, self, source))
-        pipeline.check_sizes(source, settings)
+        check_sizes(source, settings)
         aside = partial(print, file=sys.stderr)
         with ExitStack() as stack:
             tasks = stack.enter_context(open_tasks(in_memory=source.in_memory, say=aside))

@@ -175,7 +175,7 @@ def aggregate(
     agreed, digest = (None, "") if given is None else read_letter(Path(given), Start)
     past = found.history("ballot-check")
     fits, exchange = _fits(found, agreed, digest, sites)
-    names = tuple(sorted({*fits, *(agreed.sites if agreed else ()), *_checked(sites)}))
+    names = tuple(sorted({*fits, *(agreed.sites if agreed else ()), *map(check_site, sites or ())}))
     fits = _as_heard(found, fits, past[0]) if past else fits
     settings = replace(
         exchange.settings, aggregator=aggregator, method=method, weights=weights,
@@ -228,10 +228,6 @@ def _after_check(
         merged, mixture=mixture, verdict=verdict, chosen=chosen, checked=True,
         scores=scores, errors=errors(mixture, chosen, 0),
     )  # fmt: skip
-
-
-def _checked(sites: Collection[str] | None) -> list[str]:
-    return [check_site(site) for site in sites or ()]
 
 
 def _fits(
