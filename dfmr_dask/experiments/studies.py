@@ -6,6 +6,10 @@
     python -m dfmr_dask.experiments.studies photograph
     python -m dfmr_dask.experiments.studies adversaries
     python -m dfmr_dask.experiments.studies insiders
+    python -m dfmr_dask.experiments.studies alikeness
+    python -m dfmr_dask.experiments.studies alike-attacked
+    python -m dfmr_dask.experiments.studies shared-components
+    python -m dfmr_dask.experiments.studies unlike
 
 Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
 """
@@ -22,6 +26,7 @@ import numpy as np
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import open_source
 from dfmr_dask.experiments.accuracy import error, ratio_interval
+from dfmr_dask.experiments.alikeness import attacked, shared_components, significance
 from dfmr_dask.experiments.insiders import insiders
 from dfmr_dask.experiments.photograph import (
     FULL,
@@ -35,6 +40,7 @@ from dfmr_dask.experiments.photograph import (
 )
 from dfmr_dask.experiments.populations import population
 from dfmr_dask.experiments.remembering import Remembering
+from dfmr_dask.experiments.unlike import unlike
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.pipeline import Settings, fit
@@ -190,6 +196,10 @@ STUDIES: Mapping[str, Callable[[], Sequence[Any]]] = {
     "photograph": photograph,
     "adversaries": adversaries,
     "insiders": insiders,
+    "alikeness": significance,
+    "alike-attacked": attacked,
+    "shared-components": shared_components,
+    "unlike": unlike,
 }
 
 
