@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -163,11 +163,3 @@ def interleaved(pieces: Pieces, parts: int, seed: int) -> Pieces:
     order = generator(seed, Stage.SHUFFLE).permutation(len(rows))
     dealt = tuple(rows[part] for part in np.array_split(order, parts))
     return Pieces(dealt, pieces.n_components, pieces.seed)
-
-
-def shortfall(mixture: Mixture, rows: Rows, best: float) -> float:
-    """Return how far below the best score a mixture scores, in nats a row."""
-    return best - mixture.score(rows)
-
-
-Lies = Mapping[str, Corruption]

@@ -11,9 +11,12 @@
     python -m dfmr_dask.experiments.studies orders-50
     python -m dfmr_dask.experiments.studies orders-from-scores
     python -m dfmr_dask.experiments.studies orders-photograph
-    python -m dfmr_dask.experiments.studies unlike-pieces
-    python -m dfmr_dask.experiments.studies alike-stores
+    python -m dfmr_dask.experiments.studies unlike-runs
+    python -m dfmr_dask.experiments.studies alike-runs
+    python -m dfmr_dask.experiments.studies alikeness
+    python -m dfmr_dask.experiments.studies alike-attacked
     python -m dfmr_dask.experiments.studies shared-components
+    python -m dfmr_dask.experiments.studies unlike
 
 Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
 """
@@ -31,6 +34,7 @@ from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import open_source
 from dfmr_dask.experiments.accuracy import error, ratio_interval
 from dfmr_dask.experiments.alike_stores import alike_stores
+from dfmr_dask.experiments.alikeness import attacked, shared_components, significance
 from dfmr_dask.experiments.coverage import coverage
 from dfmr_dask.experiments.insiders import insiders
 from dfmr_dask.experiments.orders import (
@@ -51,6 +55,7 @@ from dfmr_dask.experiments.photograph import (
 )
 from dfmr_dask.experiments.populations import population
 from dfmr_dask.experiments.remembering import Remembering
+from dfmr_dask.experiments.unlike import unlike
 from dfmr_dask.experiments.unlike_pieces import unlike_pieces
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
@@ -212,9 +217,12 @@ STUDIES: Mapping[str, Callable[..., Sequence[Any]]] = {
     "orders-50": orders_of_many_features,
     "orders-from-scores": orders_from_scores,
     "orders-photograph": orders_of_photograph,
-    "unlike-pieces": unlike_pieces,
-    "alike-stores": alike_stores,
-    "shared-components": lambda: alike_stores(drift=25.0),
+    "unlike-runs": unlike_pieces,
+    "alike-runs": alike_stores,
+    "alikeness": significance,
+    "alike-attacked": attacked,
+    "shared-components": shared_components,
+    "unlike": unlike,
 }
 
 

@@ -5,7 +5,8 @@ Every piece is compared with the nearest ones that are trusted. Three things sta
 - a *twin*: some piece elsewhere explains its rows as well as its own fit does, where its neighbors
   do not by far (noise; rows that were written to several places);
 - its rows *hardly vary* in some feature, where those of its neighbors do (a sensor that is stuck);
-- it is *strange*: neither do its neighbors explain its rows, nor does it explain theirs.
+- it is a *stranger*: its neighbors are alike each other, and not like it. At the border of two
+  regions, its neighbors are not alike each other either.
 """
 
 from __future__ import annotations
@@ -25,9 +26,7 @@ SMALLEST_LOSS = 0.05  # nats a row: below, a fit explains rows as well as their 
 TWIN_LOSS = 0.1  # nats a row at most that the twin's fit loses
 TWIN_FACTOR = 2.0  # in logs: how many times as much the neighbors' fits lose
 HARDLY_VARIES = 2.0  # in logs of standard deviations
-STRANGE, STRANGE_AT_FIRST = 2.5, 4.0  # robust standard deviations; the core's are too narrow
-SMALLEST_SPREAD = 0.3  # of log losses
-CORE = 0.55  # of the pieces, which agree with their neighbors best: trusted at first
+STRANGER = 1.0  # in logs: how much more it and its neighbors lose than these among each other
 ROUNDS = 5
 
 
@@ -53,14 +52,13 @@ def misplaced(scores: Array, widths: Array, positions: Array, ids: Sequence[int]
     gaps = np.sqrt(((positions[:, None] - positions) ** 2).sum(axis=2))
     np.fill_diagonal(gaps, np.inf)
     found: dict[int, str] = {}
-    core = _core(losses, gaps)
-    trusted = strangeness(losses, nearest(gaps, core), core) <= STRANGE_AT_FIRST
     for _ in range(ROUNDS):
-        found = _suspects(losses, logs, gaps, trusted)
-        fine = ~np.isin(np.arange(m), list(found))
-        if 2 * fine.sum() <= m or np.array_equal(fine, trusted):
+        trusted = ~np.isin(np.arange(m), list(found))
+        more = {i: why for i, why in _suspects(losses, logs, gaps, trusted).items() if trusted[i]}
+        if not more or 2 * (trusted.sum() - len(more)) <= m:
             break
-        trusted = fine
+        found |= more
+    found |= _strangers(losses, gaps, found)
     return {ids[i]: reason for i, reason in sorted(found.items())}
 
 
@@ -79,13 +77,34 @@ def nearest(gaps: Array, trusted: Mask) -> Mask:
     return np.asarray((open_gaps <= reach[:, None] + 1e-9) & np.isfinite(open_gaps))
 
 
-def strangeness(losses: Array, near: Mask, trusted: Mask) -> Array:
-    """Return how little pieces and their neighbors explain of each other, whichever is more, (m,).
+def contrasts(losses: Array, near: Mask) -> Array:
+    """Return how much less alike pieces are to their neighbors than these to each other, (m,).
 
-    In robust standard deviations of the trusted ones.
+    In logs of what fits lose, both ways.
     """
-    ways = [_standing(_usual(one, near), trusted) for one in (losses, losses.T)]
-    return np.asarray(np.min(ways, axis=0))
+    both = np.logaddexp(losses, losses.T)
+    out = np.empty(len(losses))
+    for i, mask in enumerate(near):
+        others = np.flatnonzero(mask)
+        among = both[np.ix_(others, others)][np.triu_indices(len(others), 1)]
+        out[i] = np.median(both[i, others]) - np.median(among)
+    return out
+
+
+def _strangers(losses: Array, gaps: Array, found: dict[int, str]) -> dict[int, str]:
+    """Take the greatest stranger away, again and again, while half of the pieces are left."""
+    trusted, out = ~np.isin(np.arange(len(losses)), list(found)), dict[int, str]()
+    while 2 * trusted.sum() > len(losses) + 1:
+        contrast = np.where(trusted, contrasts(losses, nearest(gaps, trusted)), -np.inf)
+        worst = int(np.argmax(contrast))
+        if contrast[worst] <= STRANGER:
+            break
+        trusted[worst] = False
+        out[worst] = (
+            "it and its neighbors lose under each other's fits "
+            f"{np.exp(contrast[worst]):.2g} times what these lose among themselves"
+        )
+    return out
 
 
 def _suspects(losses: Array, logs: Array, gaps: Array, trusted: Mask) -> dict[int, str]:
@@ -93,15 +112,15 @@ def _suspects(losses: Array, logs: Array, gaps: Array, trusted: Mask) -> dict[in
     near = nearest(gaps, trusted)
     far = gaps > np.where(near, gaps, 0.0).max(axis=1)[:, None]
     np.fill_diagonal(far, False)
-    elsewhere = np.where(far, losses, np.inf)
-    twin, lost = elsewhere.argmin(axis=1), elsewhere.min(axis=1)
-    here, strange = _usual(losses, near), strangeness(losses, near, trusted)
+    lost = np.where(far, losses, np.inf).min(axis=1)
+    here = _usual(losses, near)
     narrower = np.max(
         [logs[i] - np.median(logs[near[i]], axis=0) for i in range(len(logs))], axis=1
     )
+    as_well = np.log(TWIN_LOSS + SMALLEST_LOSS)
     out = {}
     for i in range(len(losses)):
-        if lost[i] < np.log(TWIN_LOSS + SMALLEST_LOSS) and here[i] - lost[i] > TWIN_FACTOR:
+        if lost[i] < as_well and here[i] - lost[i] > TWIN_FACTOR:
             loss = np.exp(here[i]) - SMALLEST_LOSS
             out[i] = (
                 f"a piece elsewhere explains its rows as well as its own fit does, and its "
@@ -109,30 +128,8 @@ def _suspects(losses: Array, logs: Array, gaps: Array, trusted: Mask) -> dict[in
             )
         elif narrower[i] < -HARDLY_VARIES:
             out[i] = f"its rows vary {np.exp(narrower[i]):.2g} times as much as its neighbors' do"
-        elif strange[i] > STRANGE:
-            out[i] = (
-                "neither do its neighbors explain its rows, nor does it explain theirs: by "
-                f"{strange[i]:.2g} robust standard deviations"
-            )
     return out
-
-
-def _standing(values: Array, trusted: Mask) -> Array:
-    """Return values in robust standard deviations from the trusted ones' median."""
-    middle = np.median(values[trusted])
-    spread = 1.4826 * np.median(abs(values[trusted] - middle))
-    return np.asarray((values - middle) / max(float(spread), SMALLEST_SPREAD))
 
 
 def _usual(losses: Array, near: Mask) -> Array:
     return np.asarray(np.nanmedian(np.where(near, losses, np.nan), axis=1))
-
-
-def _core(losses: Array, gaps: Array) -> Mask:
-    """Take away the piece that stands out most in either way, again and again."""
-    left = np.ones(len(losses), dtype=bool)
-    while left.sum() > CORE * len(losses):
-        near = nearest(gaps, left)
-        ways = [_standing(_usual(one, near), left) for one in (losses, losses.T)]
-        left[np.argmax(np.where(left, np.max(ways, axis=0), -np.inf))] = False
-    return left
