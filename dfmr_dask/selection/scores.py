@@ -50,7 +50,7 @@ def from_scores(
     Raises
     ------
     TooFewMessages
-        When half, or more, of those who are kept at most orders are not heard on some order.
+        When half, or more, of those who are kept at most orders are not heard on the first two.
 
     References
     ----------
@@ -73,7 +73,9 @@ def from_scores(
     left_out |= {i: far[place] for place, i in enumerate(among) if place in far}
     near = [place for place in range(len(among)) if place not in far]
     table, heard = table[near], [among[place] for place in near]
-    _check(table, orders, len(among))
+    end = _heard_orders(table, orders, len(among))
+    notes = _note(orders, end, len(among))
+    orders, parameters, table = orders[:end], parameters[:end], table[:, :end]
     steps = np.nanmedian(np.diff(table, axis=1), axis=0)
     curve = np.concatenate([[np.nanmedian(table[:, 0])], steps]).cumsum()
     counts = trusted_rows([rows.get(i, 1.0) for i in heard])
@@ -82,7 +84,7 @@ def from_scores(
         orders, table[whole], counts[whole], parameters, max(2, round(counts.sum())),
         scores=curve, min_gain=min_gain,
     )  # fmt: skip
-    return told(found, left_out, heard)
+    return told(found, left_out, heard, notes)
 
 
 def _reason(i: int, orders: Sequence[int], kept: Mapping[int, Collection[int]]) -> str:
@@ -120,11 +122,27 @@ def _far(table: Floats) -> dict[int, str]:
     return out
 
 
-def _check(table: Floats, orders: Sequence[int], partitions: int) -> None:
+def _heard_orders(table: Floats, orders: Sequence[int], partitions: int) -> int:
+    """Return how many orders, from the first on, more than half of the partitions are heard on.
+
+    Components that nobody needs differ from partition to partition, and a filter then keeps few:
+    such an order cannot be judged, and what comes before it can.
+    """
     counts = np.isfinite(table).sum(axis=0) if len(table) else np.zeros(len(orders))
-    if not partitions or 2 * counts.min() <= partitions:
-        worst = orders[int(np.argmin(counts))]
+    few = np.flatnonzero(2 * counts <= partitions)
+    end = int(few[0]) if len(few) else len(orders)
+    if end < min(2, len(orders)):
         raise TooFewMessages(
-            f"{int(counts.min())} of {partitions} partitions that are kept at most orders are "
-            f"heard on {worst} components; more than half are needed to choose their number"
+            f"{int(counts[end])} of {partitions} partitions that are kept at most orders are "
+            f"heard on {orders[end]} components; more than half are needed to choose their number"
         )
+    return end
+
+
+def _note(orders: Sequence[int], end: int, partitions: int) -> tuple[str, ...]:
+    if end == len(orders):
+        return ()
+    return (
+        f"the curve ends at {orders[end - 1]} components: half of the {partitions} partitions, or "
+        f"more, are not heard on {orders[end]}",
+    )

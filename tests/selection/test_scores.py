@@ -76,10 +76,18 @@ def test_claimed_rows_do_not_rule_the_penalty() -> None:
     assert from_scores(ORDERS, kept, honest(2), rows, PARAMETERS).rows <= (M + 1) * 300
 
 
-def test_a_missing_half_is_too_much() -> None:
+def test_the_curve_ends_before_an_order_that_few_are_heard_on() -> None:
+    """Filters keep few of the honest where components are too many; that voids no other order."""
+    kept = {k: set(range(7)) if k == 5 else set(range(M)) for k in ORDERS}
+    found = from_scores(ORDERS, kept, honest(0), ROWS, PARAMETERS)
+    assert (found.n_components, found.orders) == (3, (1, 2, 3, 4))
+    assert "ends at 4 components" in found.notes[0]
+
+
+def test_half_who_are_not_heard_on_the_first_orders_are_too_many() -> None:
     scores = honest(0)
-    scores[4] = {i: one for i, one in scores[4].items() if i < 7}
-    with pytest.raises(TooFewMessages, match=r"of 15 partitions .* heard on 4 components"):
+    scores[2] = {i: one for i, one in scores[2].items() if i < 7}
+    with pytest.raises(TooFewMessages, match=r"of 15 partitions .* heard on 2 components"):
         chosen(scores)
 
 
