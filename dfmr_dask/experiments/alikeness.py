@@ -212,7 +212,7 @@ def _shared(case: str, honest: Pieces, here: Simulated, corruption: Corruption) 
     pieces, byzantine = spoilt(honest, here, corruption)
     start = pieces.agreed().start
     found = pieces.examined(start)
-    messages = pieces.told(pieces.fitted(start), here.truth)
+    messages = pieces.told(pieces.fitted(start, shared_components=True), here.truth)
     good = [one for one in messages if one.partition not in byzantine]
     rows = np.concatenate([x for j, x in enumerate(honest.rows) if j not in byzantine])
     best = merged(good, "vanilla").mixture.score(rows)

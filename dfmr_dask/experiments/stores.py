@@ -135,12 +135,12 @@ class Pieces:
             self.samples[i] = partition.draw(i, self.rows[i], self.local)
         return self.samples[i]
 
-    def fitted(self, start: Mixture) -> list[Message]:
-        """Fit every piece in full, honestly."""
+    def fitted(self, start: Mixture, shared_components: bool = False) -> list[Message]:
+        """Fit every piece in full, honestly; as pieces that have weights of their own, or not."""
         total = sum(len(x) for x in self.rows)
+        local = replace(self.local, shared_components=shared_components)
         return [
-            partition.fit(i, x, start, None, None, total, self.local)
-            for i, x in enumerate(self.rows)
+            partition.fit(i, x, start, None, None, total, local) for i, x in enumerate(self.rows)
         ]
 
     def told(self, messages: Sequence[Message], known: Mixture) -> list[Message]:

@@ -67,6 +67,7 @@ class Context:
             alone=len(self.source.plan) == 1,
             outliers=chosen.outliers,
             dtype_work=chosen.dtype_work,
+            shared_components=chosen.shared_components,
             most_components=chosen.selection.max_components if chosen.selection else None,
         )
 

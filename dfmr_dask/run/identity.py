@@ -22,6 +22,7 @@ from dfmr_dask.run.settings import Settings
 FIT = (
     *("family", "n_components", "tol", "reg_covar", "max_iter", "n_init", "init_params"),
     *("start", "seed", "corruption", "outliers", "dtype_work", "places", "selection"),
+    *("shared_components",),
 )
 AGGREGATION = ("method", "weights", "gates", "rho", "unit", "aggregator", "compare", "polish")
 SHOWN = 8

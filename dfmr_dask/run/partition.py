@@ -30,6 +30,10 @@ from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.tasks import Failure, described
 from dfmr_dask.run.valid import Reader, Valid, read_valid
 
+# A feature: of the common start, for each component, where partitions share components. Such a
+# partition has few rows of some of them, which would fit noise, or what other components have.
+PRIOR_ROWS = 3.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSettings:
@@ -48,6 +52,7 @@ class LocalSettings:
     outliers: float | None = None
     dtype_work: str = "float64"
     most_components: int | None = None  # that samples are drawn for, where the order is chosen
+    shared_components: bool = False  # partitions have weights of their own, and all else in common
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,6 +206,7 @@ def fit(
             return Message(partition, "empty", 0, dropped)
         _check_rows(valid, settings)
         first, name = _start(partition, common, own, drawn, settings)
+        lean = settings.shared_components and name == "common"
         local = em.fit(
             valid.x,
             first,
@@ -210,6 +216,7 @@ def fit(
             max_iter=settings.max_iter,
             sample_weight=valid.weights,
             dtype_work=settings.dtype_work,
+            prior_rows=PRIOR_ROWS * len(settings.features) if lean else 0.0,
         )
     except Exception as error:  # a bad partition is data
         return Message.failed(partition, _told(error), rows, dropped)

@@ -116,6 +116,9 @@ class Settings:
         ``float32`` climbs in single precision as far as that can tell, and ends in double.
     selection : OrderSettings, optional
         How the order is chosen from the samples; ``n_components`` is 1 until it is.
+    shared_components : bool
+        Partitions have all but their weights in common, as the likeness of the pieces told: local
+        fits lean on the common start in components of which they have few rows.
     places : {"flag", "drop", "ignore"}
         What is done about pieces of an ``auto`` plan that fit better at other places than at their
         own: they are told, left out of interleaved partitions as well, or not looked for.
@@ -148,6 +151,7 @@ class Settings:
     dtype_work: str = "float64"
     selection: OrderSettings | None = None
     places: str = "flag"
+    shared_components: bool = False
 
     def __post_init__(self) -> None:
         _check_choice("init_params", self.init_params, STARTS)

@@ -75,7 +75,7 @@ class Way:
         the dealing: none of them is dropped for it.
         """
         if self.likeness.route == "weights":
-            return replace(asked, weights="free")
+            return replace(asked, weights="free", shared_components=True)
         if self.interleaved and asked.aggregator == "dfmr":
             return replace(asked, aggregator="vanilla", unit="partition")
         return asked
