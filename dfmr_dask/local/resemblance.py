@@ -73,10 +73,9 @@ def _weights(sample: Sample) -> Floats | None:
 
 def _moments(values: Floats, weight: Floats | None) -> tuple[Floats, Floats, float]:
     """Return the mean (q,) and the covariance (q, q) of rows, and how many they count for."""
-    share = np.full(len(values), 1.0 / len(values)) if weight is None else weight / weight.sum()
+    share, count = _shares(len(values), weight)
     means = share @ values
     centered = values - means
-    count = float(1.0 / (share @ share))  # Kish's number of rows that say as much
     covariance = (share[:, None] * centered).T @ centered * (count / max(count - 1.0, 1.0))
     return means, covariance, count
 
@@ -84,7 +83,7 @@ def _moments(values: Floats, weight: Floats | None) -> tuple[Floats, Floats, flo
 def _own_fits(sample: Sample, start: Mixture, floor: float) -> tuple[Floats, Mixture | None, float]:
     """Score sample A under the start, with own weights, and after EM iterations from there."""
     x, weight = sample.fit, sample.fit_weight
-    share = np.full(len(x), 1.0 / len(x)) if weight is None else weight / weight.sum()
+    share, count = _shares(len(x), weight)
     own_weights = Mixture(start.family, reweighted(start, x, share), start.params)
     # A fit's own penalty would take back what components of few rows gain.
     (own,) = iterated(
@@ -92,7 +91,15 @@ def _own_fits(sample: Sample, start: Mixture, floor: float) -> tuple[Floats, Mix
     )
     ladder = (start, own_weights, own or own_weights)
     scores = [share @ np.maximum(one.log_density(x), LOWEST_DENSITY) for one in ladder]
-    return np.array(scores), own, float(1.0 / (share @ share))
+    return np.array(scores), own, count
+
+
+def _shares(n: int, weight: Floats | None) -> tuple[Floats, float]:
+    """Return how much of n rows each one is, and Kish's number of rows that say as much."""
+    if weight is None:
+        return np.full(n, 1.0 / n), float(n)
+    share = weight / weight.sum()
+    return share, float(1.0 / (share @ share))
 
 
 def reweighted(start: Mixture, x: Rows, share: Floats) -> Floats:
