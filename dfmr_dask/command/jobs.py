@@ -41,7 +41,7 @@ from dfmr_dask.run.waiting import Waiting
 from dfmr_dask.selection.curve import Selection
 from dfmr_dask.show.mixture_picture import draw_result
 from dfmr_dask.show.pieces_picture import write_pieces_picture
-from dfmr_dask.show.selection_picture import selection_picture
+from dfmr_dask.show.selection_picture import write_selection_picture
 from dfmr_dask.show.summary import Summary, facts_of, summarize
 
 Say = Callable[[str], None]
@@ -182,9 +182,7 @@ def _written(
             told = f"{len(written.unread)} of {written.blocks} blocks could not be read again"
             result = replace(result, notes=(*result.notes, f"{told}, and have no labels"))
         files["labels"] = str(place)
-    if result.selection is not None:
-        selection_picture(folder / "selection.png", result.selection)
-        files["selection_picture"] = str(folder / "selection.png")
+    files |= write_selection_picture(folder, result)
     if config.picture:
         picture, name = folder / "segmentation.png", settings.aggregator
         with timed(seconds, "picture"):

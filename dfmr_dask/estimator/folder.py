@@ -20,6 +20,7 @@ from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.show.mixture_picture import draw_result
 from dfmr_dask.show.pieces_picture import write_pieces_picture
+from dfmr_dask.show.selection_picture import write_selection_picture
 from dfmr_dask.show.summary import facts_of, summarize
 
 # Which parameters stand in which section of a configuration.
@@ -69,6 +70,7 @@ def finish_run(
     files = write_model(ledger, source, result, partitions, **fitted_facts(model))
     fitted, used = result.source or source, result.settings or settings
     files |= draw_result(ledger.folder, result, source.features)
+    files |= write_selection_picture(ledger.folder, result)
     files |= write_pieces_picture(ledger.folder, result, source.sample_dims)
     found = summarize(facts_of(fitted), result, used, seconds=result.seconds, files=files)
     ledger.finish(found)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from dfmr_dask.run.results import Result
@@ -23,6 +24,7 @@ MOST_COLORS = 10  # groups with a color of their own; smaller ones share one
 TICKS = 5
 REST = (0.35, 0.35, 0.35)
 MISSING = (0.9, 0.9, 0.9)
+CROSS: dict[str, Any] = {"color": "red", "ms": 8, "mew": 2}  # on a misplaced piece
 
 
 def write_pieces_picture(folder: Path, result: Result, dims: Sequence[str]) -> dict[str, str]:
@@ -129,7 +131,7 @@ def _map(
         picture, origin="lower" if north_up else "upper", interpolation="nearest", aspect="auto"
     )
     wrong = here & table["misplaced"].values
-    axis.plot(index[1][wrong], index[0][wrong], "x", color="red", ms=8, mew=2)
+    axis.plot(index[1][wrong], index[0][wrong], "x", **CROSS)
     for side, dim, put in zip(sides, dims, (axis.set_yticks, axis.set_xticks), strict=True):
         ticks = np.unique(np.linspace(0, len(side) - 1, min(TICKS, len(side))).round().astype(int))
         put(ticks, labels=[_label(side[i]) for i in ticks], fontsize=7)
@@ -145,6 +147,9 @@ def _legends(figure: Figure, grid: NDArray[Any], table: xr.Dataset) -> None:
     bar.ax.tick_params(labelsize=7)
     shades = mpl.cm.ScalarMappable(_norm(table), mpl.colormaps["viridis"])
     figure.colorbar(shades, ax=list(grid[1])).set_label("standard errors", fontsize=8)
+    if table["misplaced"].values.any():
+        cross = Line2D([], [], linestyle="none", marker="x", label="misplaced", **CROSS)
+        figure.legend(handles=[cross], loc="outside lower left", frameon=False, fontsize=8)
 
 
 def _colors(table: xr.Dataset) -> NDArray[np.float64]:

@@ -180,6 +180,8 @@ def _uncertainty(summary: Mapping[str, Any]) -> str:
     told = summary.get("standard_errors", {"notes": []})
     title = "Standard errors" if told.get("known") else "No standard errors"
     return _listed(title, told["notes"])
+
+
 def selection_text(told: Mapping[str, Any] | None) -> str:
     """Lay out the curve that the number of components was chosen from; nothing without one.
 

@@ -10,10 +10,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dfmr_dask.run.results import Result
 from dfmr_dask.selection.curve import Selection
 
 INTERVAL = 1.96  # standard errors of an error bar
 CURVE, CHOSEN, WANTED = "tab:blue", "tab:red", "0.4"
+
+
+def write_selection_picture(folder: Path, result: Result) -> dict[str, str]:
+    """Draw the curve into a folder, if there is one; return where."""
+    if result.selection is None:
+        return {}
+    path = folder / "selection.png"
+    selection_picture(path, result.selection)
+    return {"selection_picture": str(path)}
 
 
 def selection_picture(path: Path, found: Selection) -> None:
