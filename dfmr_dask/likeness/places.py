@@ -26,7 +26,8 @@ SMALLEST_LOSS = 0.05  # nats a row: below, a fit explains rows as well as their 
 TWIN_LOSS = 0.1  # nats a row at most that the twin's fit loses
 TWIN_FACTOR = 2.0  # in logs: how many times as much the neighbors' fits lose
 HARDLY_VARIES = 2.0  # in logs of standard deviations
-STRANGER = 1.0  # in logs: how much more it and its neighbors lose than these among each other
+STRANGER = 1.4  # in logs: how much more it and its neighbors lose than these among each other
+AT_THE_RIM = 1.0  # more, for each unit of leaning: at a rim, what goes on beyond has no neighbors
 ROUNDS = 5
 
 
@@ -58,7 +59,7 @@ def misplaced(scores: Array, widths: Array, positions: Array, ids: Sequence[int]
         if not more or 2 * (trusted.sum() - len(more)) <= m:
             break
         found |= more
-    found |= _strangers(losses, gaps, found)
+    found |= _strangers(losses, np.asarray(positions, dtype=np.float64), gaps, found)
     return {ids[i]: reason for i, reason in sorted(found.items())}
 
 
@@ -91,13 +92,26 @@ def contrasts(losses: Array, near: Mask) -> Array:
     return out
 
 
-def _strangers(losses: Array, gaps: Array, found: dict[int, str]) -> dict[int, str]:
+def leaning(positions: Array, near: Mask) -> Array:
+    """Return how far the neighbors lie to one side, (m,): 0 amidst them, 1 beside them all."""
+    out = np.empty(len(positions))
+    for i, mask in enumerate(near):
+        away = positions[mask] - positions[i]
+        out[i] = np.linalg.norm(away.mean(axis=0)) / np.linalg.norm(away, axis=1).mean()
+    return out
+
+
+def _strangers(
+    losses: Array, positions: Array, gaps: Array, found: dict[int, str]
+) -> dict[int, str]:
     """Take the greatest stranger away, again and again, while half of the pieces are left."""
     trusted, out = ~np.isin(np.arange(len(losses)), list(found)), dict[int, str]()
     while 2 * trusted.sum() > len(losses) + 1:
-        contrast = np.where(trusted, contrasts(losses, nearest(gaps, trusted)), -np.inf)
-        worst = int(np.argmax(contrast))
-        if contrast[worst] <= STRANGER:
+        near = nearest(gaps, trusted)
+        contrast = contrasts(losses, near)
+        beyond = contrast - STRANGER - AT_THE_RIM * leaning(positions, near)
+        worst = int(np.argmax(np.where(trusted, beyond, -np.inf)))
+        if beyond[worst] <= 0.0:
             break
         trusted[worst] = False
         out[worst] = (
