@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dfmr_dask.data.source import open_source
     from dfmr_dask.estimator import GaussianMixture
     from dfmr_dask.parties import agree, answer, fit_local, propose
+    from dfmr_dask.run.standard_errors import read_standard_errors
 
 __version__ = "0.1.0"
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "parties",
     "propose",
     "read_mixture",
+    "read_standard_errors",
     "reduce_mixture",
 ]
 
@@ -59,6 +61,7 @@ _HOMES = {
     "open_source": "dfmr_dask.data.source",
     "propose": "dfmr_dask.parties",
     "read_mixture": "dfmr_dask.data.files",
+    "read_standard_errors": "dfmr_dask.run.standard_errors",
     "reduce_mixture": "dfmr_dask.aggregate.reduction",
 }
 

@@ -96,3 +96,7 @@ class LabelsUnfinished(DfmrError, RuntimeError):
 
 class LabelsDiffer(DfmrError, RuntimeError):
     """Unfinished labels of another model or other data."""
+
+
+class NoStandardErrors(DfmrError, ValueError):
+    """A mixture, or a function of it, that nothing tells how sure it is."""

@@ -40,6 +40,10 @@ class Stage(IntEnum):
     REDUCE = 24
     CORRUPT_PASS = 25
     SHUFFLE = 40
+    SELECT = 60
+    CORRUPT_SAMPLE = 61
+    CORRUPT_RESEMBLANCE = 70
+    ALIKE_SPREAD = 71
 
 
 def generator(seed: int, stage: Stage, partition: int = 0) -> np.random.Generator:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dfmr_dask.aggregate.alignment import aligned
+from dfmr_dask.aggregate.alignment import aligned, orders
 from dfmr_dask.aggregate.center import attention
 from dfmr_dask.aggregate.certificate import doubts
 from dfmr_dask.aggregate.component_filter import merge_components
@@ -17,6 +17,7 @@ from dfmr_dask.aggregate.estimates import Estimates, collect, few
 from dfmr_dask.aggregate.explanations import deviations
 from dfmr_dask.aggregate.filtering import filtered
 from dfmr_dask.aggregate.gates import PAPER_RHO, Filtered, Rule, rough_center
+from dfmr_dask.aggregate.parts import Parts, parts_of
 from dfmr_dask.aggregate.reduction import reduce_aligned
 from dfmr_dask.aggregate.verdict import Merged, Verdict, verdict_on
 from dfmr_dask.errors import TooFewMessages
@@ -40,11 +41,15 @@ class Aggregation:
     verdict : Verdict
     center : Mixture
         The estimate in the middle.
+    parts : Parts or None
+        What the mixture was merged from, for :func:`~dfmr_dask.aggregate.uncertainty.errors_of`;
+        None where it is no average of what partitions say.
     """
 
     mixture: Mixture
     verdict: Verdict
     center: Mixture
+    parts: Parts | None = None
 
 
 def rule_named(
@@ -141,7 +146,7 @@ def aggregate(
     mixture = merged.mixture.canonical()
     found = deviations(estimates, mixture)
     verdict = verdict_on(estimates, merged, found, last + 1, reasons, failed, empty)
-    return Aggregation(mixture, verdict, estimates.mixture(merged.center))
+    return Aggregation(mixture, verdict, estimates.mixture(merged.center), merged.parts)
 
 
 def dfmr(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
@@ -149,7 +154,7 @@ def dfmr(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> 
     if len(estimates) < 3:
         nobody = f"no outlier can be told among {len(estimates)} usable partitions"
         one = vanilla(estimates, rule, byzantine, forced_in)
-        return Merged(one.mixture, one.kept, one.center, doubts=(nobody,))
+        return replace(one, doubts=(nobody,))
     if rule.unit == "component":
         return merge_components(estimates, rule, forced_in)
     result = filtered(estimates, rule)
@@ -158,20 +163,24 @@ def dfmr(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> 
         kept[result.center] = True
     mass, thin = trusted_mass(result, kept)
     start = take(result.estimates.params, result.center) if rule.paper else None
-    mixture = reduce_aligned(result.estimates.subset(kept), mass, start=start).mixture
+    reduction = reduce_aligned(result.estimates.subset(kept), mass, start=start)
+    mixture = reduction.mixture
     order = mixture.canonical_order()  # doubts name components as users will see them
     named = replace(result, tested=result.tested[:, order])
     labels = sorted(int(np.flatnonzero(order == k)[0]) for k in thin)
     said = tuple(doubts(named, rule, kept, forced_in, labels))
-    return Merged(mixture, kept, result.center, result.gates, said, result.reasons)
+    parts = parts_of(result.estimates.subset(kept), result.order[kept], reduction)
+    return Merged(mixture, kept, result.center, result.gates, said, result.reasons, parts=parts)
 
 
 def vanilla(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
     """Mixture reduction over everybody."""
     center = rough_center(estimates)
-    near = aligned(estimates, estimates.mixture(center))
-    mixture = reduce_aligned(near, _mass(near)).mixture
-    return Merged(mixture, np.ones(len(near), dtype=bool), center)
+    order = orders(estimates, estimates.mixture(center))
+    near = estimates.reordered(order)
+    reduction = reduce_aligned(near, _mass(near))
+    everybody, parts = np.ones(len(near), dtype=bool), parts_of(near, order, reduction)
+    return Merged(reduction.mixture, everybody, center, parts=parts)
 
 
 def oracle(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
@@ -180,7 +189,7 @@ def oracle(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -
     if not len(honest):
         raise TooFewMessages("no honest partition gave a usable fit for the oracle to merge")
     merged = vanilla(estimates.subset(honest), rule, byzantine[honest], forced_in[honest])
-    return Merged(merged.mixture, ~byzantine, int(honest[merged.center]))
+    return Merged(merged.mixture, ~byzantine, int(honest[merged.center]), parts=merged.parts)
 
 
 def coat_alone(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:

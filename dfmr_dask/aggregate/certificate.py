@@ -46,7 +46,7 @@ def doubts(
         ids = few(result.estimates.ids[against].tolist())
         yield f"partitions {ids} fail the filter and were forced in"
     if thin:
-        yield f"components of fewer than 20 rows in every kept partition: {thin}"
+        yield f"components of too few rows to be tested in every kept partition: {thin}"
     if result.copies:
         same = sorted({*result.copies, *result.copies.values()})
         ids = few(result.estimates.ids[same].tolist())

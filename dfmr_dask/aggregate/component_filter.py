@@ -21,6 +21,7 @@ from dfmr_dask.aggregate.filtering import closest_half, copies
 from dfmr_dask.aggregate.gates import FEWEST_PARTITIONS, Gate, Rule
 from dfmr_dask.aggregate.majority import Majority, majority
 from dfmr_dask.aggregate.medoids import medoid, medoids
+from dfmr_dask.aggregate.parts import parts_of
 from dfmr_dask.aggregate.reduction import reduce_aligned
 from dfmr_dask.aggregate.verdict import Merged
 from dfmr_dask.errors import InvalidConfiguration
@@ -53,6 +54,8 @@ class ComponentFiltered:
         Components with rows enough to be tested.
     reasons : mapping of position to text
         Why components are left out that no distance tells of.
+    order : ndarray of shape (m, K)
+        Which component of each message stands where in ``estimates``.
     """
 
     estimates: Estimates
@@ -63,6 +66,7 @@ class ComponentFiltered:
     thin: tuple[int, ...]
     large: Mask
     reasons: Mapping[int, str]
+    order: NDArray[np.intp]
 
 
 def merge_components(estimates: Estimates, rule: Rule, forced_in: Mask) -> Merged:
@@ -92,8 +96,10 @@ def merge_components(estimates: Estimates, rule: Rule, forced_in: Mask) -> Merge
     """
     found = filtered_components(estimates, rule)
     kept = found.kept | forced_in[:, None]
-    mixture = reduce_aligned(found.estimates, _mass(found.estimates, kept)).mixture
+    reduction = reduce_aligned(found.estimates, _mass(found.estimates, kept))
+    mixture = reduction.mixture
     order = mixture.canonical_order()
+    parts = parts_of(found.estimates, found.order, reduction, voices=kept)
     kept = kept[:, order]
     gates = tuple(
         Gate(f"component_{k}", found.distances[:, old], 1.0, 1.0) for k, old in enumerate(order)
@@ -106,6 +112,7 @@ def merge_components(estimates: Estimates, rule: Rule, forced_in: Mask) -> Merge
         tuple(_doubts(found, forced_in, np.argsort(order))),
         found.reasons,
         components=kept,
+        parts=parts,
     )
 
 
@@ -123,7 +130,7 @@ def filtered_components(estimates: Estimates, rule: Rule) -> ComponentFiltered:
     here on the coordinates of METHOD 12 of one component.
     """
     check_rule(estimates.family, rule)
-    near, reference = medoids(estimates)
+    near, reference, order = medoids(estimates)
     repeats = copies(near) if "copies" not in rule.without else {}
     single = np.ones(len(near), dtype=bool)
     single[list(repeats)] = False
@@ -146,7 +153,7 @@ def filtered_components(estimates: Estimates, rule: Rule) -> ComponentFiltered:
         even += [k] if agreed.even else []
         reasons |= {i: why for i, why in agreed.groups.items() if i not in reasons}
     return ComponentFiltered(
-        near, reference, kept, distances, tuple(even), tuple(thin), large, reasons
+        near, reference, kept, distances, tuple(even), tuple(thin), large, reasons, order
     )
 
 

@@ -34,10 +34,13 @@ from dfmr_dask.aggregate.gates import (
     without_blocks,
 )
 from dfmr_dask.aggregate.majority import majority
+from dfmr_dask.aggregate.medoids import most_told
 from dfmr_dask.families.base import take
+from dfmr_dask.mixture import Mixture
 
 DISAGREE = "two groups disagree, and the smaller one is no small minority: it may be the honest one"
 FEWEST_DISTINCT = 3  # estimates: among fewer no outlier can be told
+ROWS_A_FEATURE, ALIGNMENTS = 3.0, 2  # where partitions have weights of their own
 MORE_FROM_FEW = 0.7  # of the parameters: how much less the rows of a small partition tell
 
 
@@ -96,6 +99,7 @@ def _with_copies(
     for gate in result.gates:
         distances = np.full(m, np.nan)
         distances[single] = gate.distances
+        distances[list(repeats)] = distances[list(repeats.values())]
         gates.append(replace(gate, distances=distances))
     reasons = {int(single[i]): why for i, why in result.reasons.items()}
     reasons |= {i: f"a copy of partition {int(estimates.ids[j])}" for i, j in repeats.items()}
@@ -121,7 +125,13 @@ def through_blocks(estimates: Estimates, rule: Rule) -> Filtered:
     if found is None:
         return without_blocks(estimates, rule)
     near, order, center = found
-    blocks = _coordinates(near, center, rule)
+    if rule.weights == "free":
+        near, order, reference, large = _around_most_told(estimates, near)
+        tested = large
+    else:
+        reference, large = near.mixture(center), component_rows(near) >= FEWEST_ROWS
+        tested = large & large[center]
+    blocks = _coordinates(near, center, reference, large, rule)
     agreed = majority(
         blocks,
         near.rows,
@@ -131,15 +141,31 @@ def through_blocks(estimates: Estimates, rule: Rule) -> Filtered:
     )
     gates = tuple(Gate(b.name, b.distances, b.cutoff, b.cutoff, b.level) for b in agreed.blocks)
     doubts = (DISAGREE,) if agreed.even else ()
-    large = component_rows(near) >= FEWEST_ROWS
-    tested = large & large[center]
     middle = agreed.middle()
     return Filtered(near, order, middle, gates, tested, doubts, agreed.groups)
 
 
-def _coordinates(near: Estimates, center: int, rule: Rule) -> list[Coordinates]:
+def _around_most_told(
+    estimates: Estimates, near: Estimates
+) -> tuple[Estimates, NDArray[np.intp], Mixture, NDArray[np.bool_]]:
+    """Align estimates of partitions with weights of their own, none of which may know everything.
+
+    Each component is compared where it is best told, and among those who have rows of it.
+    Logarithms of covariances of fewer than a few rows a feature are far from normal.
+    """
+    fewest = max(FEWEST_ROWS, ROWS_A_FEATURE * near.family.n_features(take(near.params, 0)))
+    for _ in range(ALIGNMENTS):
+        reference = most_told(near, component_rows(near) >= fewest)
+        order = orders(estimates, reference)
+        near = estimates.reordered(order)
+    return near, order, reference, component_rows(near) >= fewest
+
+
+def _coordinates(
+    near: Estimates, center: int, reference: Mixture, large: NDArray[np.bool_], rule: Rule
+) -> list[Coordinates]:
     """Lay the blocks flat, each with the ball of those who are trusted at first."""
-    blocks = blocks_at(near, near.mixture(center))
+    blocks = blocks_at(near, reference)
     counts = component_rows(near)
     told = counts * _told_by_sizes(near.rows, sum(b.coordinates[0].size for b in blocks))[:, None]
     total = np.mean([studentized_block(b, near, [center])[:, 0] ** 2 for b in blocks], axis=0)
@@ -148,7 +174,7 @@ def _coordinates(near: Estimates, center: int, rule: Rule) -> list[Coordinates]:
     out = []
     for block in blocks:
         m, _, p = block.coordinates.shape
-        rows = near.rows[:, None] if block.shared else np.where(counts >= FEWEST_ROWS, told, 0.0)
+        rows = near.rows[:, None] if block.shared else np.where(large, told, 0.0)
         values = block.coordinates.reshape(m, -1)
         out.append(Coordinates(block.name, values, np.repeat(rows, p, axis=1), trusted))
     if rule.weights == "shared" and near.weights.shape[1] > 1:

@@ -13,11 +13,12 @@ from dfmr_dask.families.base import Family, Params, flatten, take
 from dfmr_dask.mixture import Mixture
 
 REALIGNMENTS = 5  # of all to the medoids; honest components settle after one or two
+MOST_COMPARED = 300  # machines, where any of those in the middle will do
 SEEDS, FEWEST_SEEDS = 2000, 20  # components, and machines, among which a first reference is sought
 Array = NDArray[np.float64]
 
 
-def medoids(estimates: Estimates) -> tuple[Estimates, Mixture]:
+def medoids(estimates: Estimates) -> tuple[Estimates, Mixture, NDArray[np.intp]]:
     """Align estimates to a mixture each of whose components is a medoid.
 
     No machine can be what all are aligned to first: where it has a bad component, the others' bad
@@ -31,11 +32,14 @@ def medoids(estimates: Estimates) -> tuple[Estimates, Mixture]:
         Aligned.
     reference : Mixture
         With the median weights.
+    order : ndarray of shape (m, K)
+        Which component of each stands where now.
     """
     reference = _shared_by_most(estimates)
     chosen: list[int] = []
     for _ in range(REALIGNMENTS):
-        near = estimates.reordered(orders(estimates, reference))
+        order = orders(estimates, reference)
+        near = estimates.reordered(order)
         found = [medoid(near, k) for k in range(near.weights.shape[1])]
         weights = np.median(near.weights, axis=0)
         params = take(near.params, (np.array(found), np.arange(len(found))))
@@ -43,7 +47,7 @@ def medoids(estimates: Estimates) -> tuple[Estimates, Mixture]:
         if found == chosen:
             break
         chosen = found
-    return near, reference
+    return near, reference, order
 
 
 def _shared_by_most(estimates: Estimates) -> Mixture:
@@ -98,3 +102,41 @@ def medoid(estimates: Estimates, k: int) -> int:
         return _divergence(estimates.family, many, many if to is None else take(many, to))
 
     return attention(columns, len(estimates))[0].center
+
+
+def most_told(estimates: Estimates, large: NDArray[np.bool_]) -> Mixture:
+    """Return components that lie in the middle, and are estimated from many rows.
+
+    Machines with weights of their own have few rows of some components; none of them need have
+    many of all. Of the quarter that is most central in a component, the one with most rows of it
+    is taken.
+
+    Parameters
+    ----------
+    estimates : Estimates
+        Aligned.
+    large : mask of shape (m, K)
+        Who has rows enough of which component; nobody else is looked at, unless nobody has.
+
+    Returns
+    -------
+    Mixture
+        With the median weights.
+    """
+    rows = estimates.rows[:, None] * estimates.weights
+    found = [_middle(estimates, k, rows[:, k], mask) for k, mask in enumerate(large.T)]
+    weights = np.median(estimates.weights, axis=0)
+    params = take(estimates.params, (np.array(found), np.arange(len(found))))
+    return Mixture(estimates.family, weights / weights.sum(), params)
+
+
+def _middle(estimates: Estimates, k: int, rows: Array, large: NDArray[np.bool_]) -> int:
+    """Find the machine whose k-th component is central and well estimated."""
+    able = np.flatnonzero(large) if large.any() else np.arange(len(rows))
+    if len(able) > MOST_COMPARED:
+        able = able[np.linspace(0, len(able) - 1, MOST_COMPARED).astype(np.intp)]
+    many = take(estimates.params, (able, k))
+    half = len(able) // 2
+    radii = np.partition(_divergence(estimates.family, many, many), half, axis=1)[:, half]
+    central = able[np.argsort(radii, kind="stable")[: max(1, len(able) // 4)]]
+    return int(central[np.argmax(rows[central])])

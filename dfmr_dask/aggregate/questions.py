@@ -102,6 +102,35 @@ class Improved:
     rows: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Resemblance:
+    """What the rows of a partition's samples are like, seen from a start (EVIDENCE 11).
+
+    Attributes
+    ----------
+    rows : float
+        Rows of both samples; where they have weights, the number that says as much.
+    means : ndarray of shape (q,)
+        Of the K responsibilities, of the log density in nats, and of the d features: q = K + 1 + d.
+    covariance : ndarray of shape (q, q)
+        Of the same, from row to row.
+    fitted_rows : float
+        Rows of sample A.
+    scores : ndarray of shape (3,)
+        Mean log density of sample A in nats: under the start, with weights of its own, and after
+        some EM iterations of everything from there.
+    mixture : Mixture or None
+        What these iterations end in; None where the rows cannot be reached.
+    """
+
+    rows: float
+    means: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    fitted_rows: float
+    scores: NDArray[np.float64]
+    mixture: Mixture | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """How many valid rows have these partitions? The answer is an int."""
@@ -174,7 +203,29 @@ class Improve:
         )
 
 
-Question = Count | Propose | Score | Improve
+@dataclass(frozen=True, slots=True, eq=False)
+class Resemble:
+    """What are the samples like, seen from a start? The answer is a :class:`Resemblance`."""
+
+    partitions: Sequence[int]
+    start: Mixture
+    key: str = "resemble"
+
+    def accepts(self, value: Any, terms: Terms) -> bool:
+        """Tell whether a partition described its samples in finite numbers that may be true."""
+        q = self.start.n_components + 1 + self.start.n_features
+        return (
+            isinstance(value, Resemblance)
+            and all(isinstance(n, float) and 1.0 <= n < MOST_ROWS for n in _counts(value))
+            and _finite(value.means, (q,))
+            and _finite(value.covariance, (q, q))
+            and _finite(value.scores, (3,))
+            and bool(np.all(np.diagonal(value.covariance) >= 0.0))
+            and (value.mixture is None or terms.fit(value.mixture))
+        )
+
+
+Question = Count | Propose | Score | Improve | Resemble
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,3 +276,17 @@ def is_mass(mass: Any, *, weighted: bool) -> bool:
     if mass is None:
         return True
     return weighted and isinstance(mass, float) and 0.0 < mass < MOST_MASS
+
+
+def _counts(value: Resemblance) -> tuple[Any, Any]:
+    return value.rows, value.fitted_rows
+
+
+def _finite(value: Any, shape: tuple[int, ...]) -> bool:
+    """Tell whether something is an array of that shape, of numbers that can be computed with."""
+    return (
+        isinstance(value, np.ndarray)
+        and value.dtype == np.float64
+        and value.shape == shape
+        and bool(np.all(abs(value) < MOST_MASS))
+    )

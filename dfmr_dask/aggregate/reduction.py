@@ -28,10 +28,13 @@ class Reduction:
     mixture : Mixture
     objective : tuple of float
         Cost of transport in nats before each step, and at the end; it never rises.
+    nearest : ndarray of shape (A,)
+        Which component each of the many became part of; -1 where it was left out.
     """
 
     mixture: Mixture
     objective: tuple[float, ...]
+    nearest: NDArray[np.intp]
 
 
 def reduce_mixture(
@@ -90,7 +93,7 @@ def reduce_mixture(
     """
     _check(mixture.n_components, n_components, n_init, share)
     if n_components == mixture.n_components and share == 1.0:
-        return Reduction(mixture, (0.0,))
+        return Reduction(mixture, (0.0,), np.arange(n_components))
     one = mixture.canonical()  # so that starts do not depend on how components are numbered
     starts = _drawn(one.family, one.weights, one.params, n_components, seed, n_init)
     return _best_of(one.family, one.weights, one.params, starts, share)
@@ -131,7 +134,7 @@ def reduce(
     params = params if heard.all() else take(params, heard)
     many = prepared(family, params, targets=False)
     centers, objective = start, [float("inf")]
-    weights = np.empty(0)
+    weights, became = np.empty(0), np.full(len(heard), -1)
     while len(objective) <= MAX_ITER:
         cost = divergences(many, prepared(family, centers))
         nearest = cost.argmin(axis=1)
@@ -143,7 +146,10 @@ def reduce(
         nearest = _reseeded(nearest, moved, paid, cost.shape[1])
         pooled = _pooled(family, params, moved, nearest)
         weights, centers = pooled.count, family.from_statistics(pooled)
-    return Reduction(Mixture(family, weights / weights.sum(), centers), tuple(objective[1:]))
+        some = np.unique(nearest[moved > 0.0])  # centers that nothing is sent to are no more
+        became[heard] = np.where(moved > 0.0, np.searchsorted(some, nearest), -1)
+    mixture = Mixture(family, weights / weights.sum(), centers)
+    return Reduction(mixture, tuple(objective[1:]), became)
 
 
 def barycenters(family: Family, mass: NDArray[np.float64], params: Params) -> Params:

@@ -123,12 +123,16 @@ def gated_match(
 
 
 def matched(
-    candidate: Mixture, answers: Sequence[Mixture | None], rows: Sequence[float]
+    candidate: Mixture,
+    answers: Sequence[Mixture | None],
+    rows: Sequence[float],
+    gated: bool = True,
 ) -> tuple[Mixture, NDArray[np.bool_]] | None:
     """Merge as :func:`gated_match` does, and say whose answers took part: a mask of shape (m,).
 
     Beyond 2000 answers the center is found by random references, so that no matrix of all pairs
-    is ever held (METHOD 4).
+    is ever held (METHOD 4). Where it is not ``gated`` all take part, so that EM iterations of the
+    partitions make one on all rows.
     """
     arrived = [i for i, one in enumerate(answers) if one is not None]
     if 2 * len(arrived) <= len(answers):
@@ -136,7 +140,8 @@ def matched(
     mixtures = [one for one in answers if one is not None]
     estimates = _stacked(mixtures, trusted_rows([rows[i] for i in arrived]))
     try:
-        heard = _like_the_majority(estimates, candidate)
+        everybody = np.ones(len(arrived), dtype=bool)
+        heard = _like_the_majority(estimates, candidate) if gated else everybody
         kept = estimates.subset(heard)
         share = (kept.rows / kept.rows.sum())[:, None] * kept.weights
         params = barycenters(kept.family, share, kept.params)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dfmr_dask.aggregate.estimates import Estimates
 from dfmr_dask.aggregate.explanations import Deviations, largest
 from dfmr_dask.aggregate.gates import FEWEST_PARTITIONS, Gate
+from dfmr_dask.aggregate.parts import Parts
 from dfmr_dask.mixture import Mixture
 
 
@@ -81,6 +82,7 @@ class Merged:
     doubts: tuple[str, ...] = ()
     reasons: Mapping[int, str] = field(default_factory=dict)  # by position, beside the gates'
     components: NDArray[np.bool_] | None = None  # (m, K), where they were judged one by one
+    parts: Parts | None = None  # where it is an average of what they say
 
 
 def verdict_on(

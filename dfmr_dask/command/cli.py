@@ -19,6 +19,7 @@ import click
 from dfmr_dask import __version__
 from dfmr_dask.command.aggregating import aggregate
 from dfmr_dask.command.parties import agree, answer, fit_local, propose
+from dfmr_dask.command.selecting import select
 from dfmr_dask.command.shuffling import shuffle
 from dfmr_dask.command.terminal import (
     config_argument,
@@ -135,9 +136,18 @@ def compare(config: Path, overrides: tuple[str, ...], overwrite: bool, as_json: 
 @commands.command()
 @config_argument
 @overrides_option()
+@click.option(
+    "--sample",
+    is_flag=True,
+    help="Draw the samples of the start, and tell which way an auto plan would take, and why.",
+)
 @json_option
-def plan(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show what CONFIG would read, and the memory it takes; nothing is computed."""
+def plan(config: Path, overrides: tuple[str, ...], sample: bool, as_json: bool) -> None:
+    """Show what CONFIG would read, and the memory it takes; nothing is computed.
+
+    A plan is auto unless CONFIG forces one: each chunk is a partition where samples find them
+    alike, and else partitions are interleaved.
+    """
     from dfmr_dask.command.config import read_config  # noqa: PLC0415
     from dfmr_dask.command.preparation import opened  # noqa: PLC0415
     from dfmr_dask.show.reading import plan_summary, plan_text  # noqa: PLC0415
@@ -145,7 +155,14 @@ def plan(config: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     settings = read_config(config, overrides)
     _check_made(settings, config)
     memory = settings.cluster.memory_per_worker
-    found = plan_summary(opened(settings.source, settings.run.seed, memory=memory))
+    if sample:
+        from dfmr_dask.command.sampling import sampled_plan  # noqa: PLC0415
+        from dfmr_dask.show.progress import progress  # noqa: PLC0415
+
+        with progress() as emit:
+            found = sampled_plan(settings, emit=emit, say=_aside)
+    else:
+        found = plan_summary(opened(settings.source, settings.run.seed, memory=memory))
     click.echo(json.dumps(found) if as_json else plan_text(found))
 
 
@@ -236,7 +253,7 @@ def show(run: Path, as_json: bool) -> None:
     show_summary(Ledger.open(run).summary(), as_json)
 
 
-for command in (aggregate, shuffle, propose, agree, answer, fit_local):
+for command in (aggregate, select, shuffle, propose, agree, answer, fit_local):
     commands.add_command(command)
 
 

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_v
 
 from dfmr_dask.aggregate.aggregators import AGGREGATORS
 from dfmr_dask.aggregate.gates import PARTS
-from dfmr_dask.command.complaints import unfitting
+from dfmr_dask.command.complaints import check_component, unfitting
 from dfmr_dask.command.schema import (
     ClusterSection,
     Components,
@@ -19,7 +19,6 @@ from dfmr_dask.command.schema import (
     RunSection,
     Section,
     Seed,
-    check_component,
     one_of,
 )
 from dfmr_dask.corruption import ATTACKS, Corruption

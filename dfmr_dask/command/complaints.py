@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails, PydanticCustomError, PydanticKnownError
 
+from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.remote import HIDDEN
 from dfmr_dask.run.record import SECRETS, without_credentials
 
@@ -169,3 +170,11 @@ def _wanted(error: ErrorDetails) -> str:
 def _allowed_tags(error: ErrorDetails) -> str:
     tags = error.get("ctx", {}).get("expected_tags")
     return f"one of {tags}" if tags else "what tells the meaning of the other keys"
+
+
+def check_component(corruption: Corruption, n_components: int, key: str) -> None:
+    """Refuse to strike at a component that mixtures of an order do not have."""
+    try:
+        corruption.check_order(n_components)
+    except ValueError as error:
+        raise unfitting(key, corruption.component, f"one that is there: {error}") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dfmr_dask.aggregate.aggregators import Aggregation, aggregate
+from dfmr_dask.aggregate.uncertainty import StandardErrors, reported_errors
 from dfmr_dask.command.config import configuration
 from dfmr_dask.command.jobs import Say, silent, tasks_for
 from dfmr_dask.command.preparation import fit_settings, opened
@@ -23,6 +24,10 @@ from dfmr_dask.run.label_store import Written, write_answers
 from dfmr_dask.run.labelling import QUESTIONS
 from dfmr_dask.run.ledger import SUMMARY, Ledger
 from dfmr_dask.run.results import Result, as_csv, verdict_table
+from dfmr_dask.run.standard_errors import FILE as ERRORS
+from dfmr_dask.run.standard_errors import write_errors
+from dfmr_dask.run.way import Way
+from dfmr_dask.show.mixture_picture import PICTURE, draw_result
 from dfmr_dask.show.summary import Summary, summarize
 
 
@@ -59,7 +64,7 @@ def aggregate_again(
     """
     ledger = Ledger.open(folder)
     about, before, messages = ledger.description(), ledger.summary(), ledger.messages()
-    section = _changed(about["settings"]["aggregate"], changes)
+    section = _changed(_as_taken(about["settings"]["aggregate"], ledger.way()), changes)
     config = configuration({**about["settings"], "aggregate": section})
     out = _new_folder(folder / "aggregates", name or _free_name(folder / "aggregates", config))
     planned = about["planned_rows"]
@@ -163,6 +168,15 @@ def predict(
         )  # fmt: skip
 
 
+def _as_taken(section: Mapping[str, Any], way: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the section as the way that the run took by the likeness of its pieces changed it."""
+    route = None if way is None else way["route"]
+    taken = {"weights": "free"} if route == "weights" else {}
+    if route == "unlike" and section["aggregator"] == "dfmr":
+        taken = {"aggregator": "vanilla"}
+    return {**section, **taken}
+
+
 def _changed(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Lay changes over the section of a run; what a method is tuned by does not fit another."""
     other = changes.get("method", before["method"]) != before["method"]
@@ -202,6 +216,7 @@ def _new_folder(parent: Path, name: str) -> Path:
 
 def _only_aggregated(found: Aggregation, ledger: Ledger, byzantine: Collection[int]) -> Result:
     """Return a result that knows nothing of rows, and is compared with the model of the run."""
+    way = ledger.way()
     return Result(
         mixture=found.mixture,
         verdict=found.verdict,
@@ -214,6 +229,9 @@ def _only_aggregated(found: Aggregation, ledger: Ledger, byzantine: Collection[i
         seconds={},
         byzantine=tuple(byzantine),
         chosen="",
+        errors=reported_errors(ledger.messages(), found.parts, found.mixture, "aggregate", 0),
+        selection=ledger.selection(),
+        way=None if way is None else Way.from_plain(way),
     )
 
 
@@ -224,6 +242,8 @@ def _aggregate_written(
     locations = [str(text) for text in ledger.partitions()["location"].values]
     table = verdict_table(locations, result.messages, result.verdict)
     names = {"model": "model.npz", "partitions_csv": "partitions.csv", "summary": SUMMARY}
+    names |= {"mixture_picture": PICTURE}
+    names |= {"standard_errors": ERRORS} if isinstance(result.errors, StandardErrors) else {}
     summary = summarize(
         {key: before[key] for key in ("source", "features", "plan", "partitions")},
         result,
@@ -236,5 +256,7 @@ def _aggregate_written(
         partial.mkdir()
         write_mixture(partial / names["model"], result.mixture, **facts)
         write_bytes(partial / names["partitions_csv"], as_csv(table))
+        write_errors(partial, result.errors, before["features"], facts.get("units"))
+        draw_result(partial, result, before["features"])
         write_json(partial / names["summary"], summary)
     return summary

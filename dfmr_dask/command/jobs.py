@@ -28,14 +28,20 @@ from dfmr_dask.errors import InvalidSource, LabelsDiffer
 from dfmr_dask.experiments.accuracy import error
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.cluster import PATIENT, open_tasks
+from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, Event, ignore
 from dfmr_dask.run.label_store import Written, write_answers
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.pipeline import fit, timed
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result, partition_table
+from dfmr_dask.run.selection import choose_order
 from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import Waiting
+from dfmr_dask.selection.curve import Selection
+from dfmr_dask.show.mixture_picture import draw_result
+from dfmr_dask.show.pieces_picture import write_pieces_picture
+from dfmr_dask.show.selection_picture import write_selection_picture
 from dfmr_dask.show.summary import Summary, facts_of, summarize
 
 Say = Callable[[str], None]
@@ -94,6 +100,25 @@ def run(
             )
 
 
+def select(config: RunConfig, *, emit: Emit = ignore, say: Say = silent) -> Selection:
+    """Choose the number of components for a configuration, and fit nothing.
+
+    Raises
+    ------
+    DfmrError
+        Of the kind that tells what is wrong.
+    """
+    if config.simulate is not None:
+        make_store(config, lambda done, total: emit(Event("simulate", done, total)))
+    mixture = config.mixture.model_copy(update={"n_components": "auto"})
+    config = config.model_copy(update={"mixture": mixture})
+    inputs = open_inputs(config)
+    settings, source = fit_settings(config), inputs.source
+    with tasks_for(config.cluster, source.in_memory, say, config.waiting.waiting()) as tasks:
+        context = Context(source, settings, tasks, emit, replacement=inputs.replacement)
+        return choose_order(context)[1]
+
+
 @contextmanager
 def tasks_for(
     cluster: ClusterSection, in_memory: bool, say: Say, waiting: Waiting = PATIENT
@@ -144,8 +169,10 @@ def _written(
     emit: Emit,
 ) -> Summary:
     """Write model, table, labels and picture; last of all the summary."""
-    folder, source = ledger.folder, inputs.source
+    folder, source = ledger.folder, result.source or inputs.source
+    settings = result.settings or fit_settings(config)
     files = write_model(ledger, source, result, partition_table(source, result))
+    files |= draw_result(folder, result, source.features)
     shares: dict[str, float] = {}
     if config.labels.write:
         place = folder / "labels.zarr"
@@ -155,19 +182,21 @@ def _written(
             told = f"{len(written.unread)} of {written.blocks} blocks could not be read again"
             result = replace(result, notes=(*result.notes, f"{told}, and have no labels"))
         files["labels"] = str(place)
+    files |= write_selection_picture(folder, result)
     if config.picture:
-        picture, name = folder / "segmentation.png", config.aggregate.aggregator
+        picture, name = folder / "segmentation.png", settings.aggregator
         with timed(seconds, "picture"):
             shares = write_picture(picture, inputs.labeled, result.mixture, result.compared, name)
         files["picture"] = str(picture)
+    files |= write_pieces_picture(folder, result, source.sample_dims)
     summary = summarize(
         facts_of(source),
         result,
-        fit_settings(config),
+        settings,
         seconds=seconds,
         files=files,
         disagreement=shares,
-        errors=_errors(config, result),
+        errors=_errors(config, result, settings.aggregator),
     )
     ledger.finish(summary)
     return summary
@@ -183,11 +212,11 @@ def _write_labels(
         return write_answers(place, mixture, source, tasks, emit=emit, overwrite=True)
 
 
-def _errors(config: RunConfig, result: Result) -> dict[str, float]:
+def _errors(config: RunConfig, result: Result, name: str) -> dict[str, float]:
     """Return how far each aggregate lies from the truth, where a simulation knows it."""
     path = truth_of(config)
     if path is None or not path.is_file():
         return {}
     truth = read_mixture(path)
-    found = {config.aggregate.aggregator: result.mixture, **result.compared}
+    found = {name: result.mixture, **result.compared}
     return {name: error(mixture, truth) for name, mixture in found.items()}

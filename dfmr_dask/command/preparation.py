@@ -22,9 +22,9 @@ from dfmr_dask.experiments.populations import (
     write_photographs,
 )
 from dfmr_dask.families import COVARIANCE_TYPES
-from dfmr_dask.run.pipeline import check_replacement, check_sizes
+from dfmr_dask.run.demands import check_replacement, check_sizes
 from dfmr_dask.run.places import check_place
-from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.settings import Settings, order_settings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,7 +182,9 @@ def _is_store(section: SourceSection) -> bool:
 def fit_settings(config: RunConfig) -> Settings:
     """Return what a configuration says about the fit and the aggregation."""
     attack = config.corruption
-    fitted = config.mixture.model_dump(exclude={"covariance_type"})
+    order = ("n_components", "max_components", "min_gain")
+    fitted = config.mixture.model_dump(exclude={"covariance_type", *order})
+    fitted |= order_settings(*(getattr(config.mixture, name) for name in order))
     return Settings(
         family=COVARIANCE_TYPES[config.mixture.covariance_type],
         seed=config.run.seed,

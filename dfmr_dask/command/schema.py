@@ -20,13 +20,13 @@ from pydantic import (
 from dfmr_dask.aggregate.aggregators import AGGREGATORS
 from dfmr_dask.aggregate.filtering import GATES
 from dfmr_dask.aggregate.gates import UNITS
-from dfmr_dask.command.complaints import not_among, unfitting
+from dfmr_dask.command.complaints import check_component, not_among, unfitting
 from dfmr_dask.corruption import ATTACKS, STAGES, Corruption
 from dfmr_dask.data.choosing import KINDS, Wish
 from dfmr_dask.data.integrity import CHOICES
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.local.start import STARTS
-from dfmr_dask.run.settings import METHODS, WEIGHTS, WORK_DTYPES
+from dfmr_dask.run.settings import MAX_COMPONENTS, METHODS, PLACES, WEIGHTS, WORK_DTYPES
 from dfmr_dask.run.waiting import WORKER_TIMEOUT, Waiting
 
 
@@ -57,14 +57,6 @@ def _bytes(value: int | str) -> int | str:
     except ValueError:
         raise ValueError("an amount of memory, such as 512MiB or 2GB") from None
     return value
-
-
-def check_component(corruption: Corruption, n_components: int, key: str) -> None:
-    """Refuse to strike at a component that mixtures of an order do not have."""
-    try:
-        corruption.check_order(n_components)
-    except ValueError as error:
-        raise unfitting(key, corruption.component, f"one that is there: {error}") from None
 
 
 class Section(BaseModel):
@@ -126,7 +118,9 @@ class PhotographsRecipe(Section):
 class MixtureSection(Section):
     """The mixture to fit and how; names and meanings are scikit-learn's."""
 
-    n_components: PositiveInt
+    n_components: PositiveInt | Literal["auto"]
+    max_components: PositiveInt = MAX_COMPONENTS
+    min_gain: Annotated[float, Field(ge=0.0)] | None = None
     covariance_type: Annotated[str, one_of(COVARIANCE_TYPES)] = "full"
     init_params: Annotated[str, one_of(STARTS)] = "overfit"
     n_init: PositiveInt = 2
@@ -169,10 +163,7 @@ class CorruptionSection(Section):
 
 
 class AggregateSection(Section):
-    """How messages become a model; most keys are those of ``dfmr aggregate``.
-
-    ``polish`` reads rows again, which aggregating stored messages once more does not.
-    """
+    """How messages become a model; ``polish`` reads rows again, and ``places`` is for the fits."""
 
     aggregator: Aggregator = "dfmr"
     method: Annotated[str, one_of(METHODS)] = "blocks"
@@ -182,6 +173,7 @@ class AggregateSection(Section):
     unit: Annotated[str, one_of(UNITS)] = "partition"
     compare: Annotated[tuple[Aggregator, ...], Field(strict=False)] = ()
     polish: Annotated[int, Field(ge=0)] = 0
+    places: Annotated[str, one_of(PLACES)] = "flag"
 
 
 class LabelsSection(Section):
@@ -288,7 +280,8 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _component_is_there(self) -> RunConfig:
         if self.corruption is not None:
-            order = self.mixture.n_components
+            given = self.mixture.n_components
+            order = self.mixture.max_components if given == "auto" else given
             check_component(self.corruption.corruption(), order, "corruption.component")
         return self
 

@@ -11,12 +11,13 @@ from dask.utils import parse_bytes
 from dfmr_dask.data import layouts as plans
 from dfmr_dask.data.backends import FrameBackend, GridBackend, Opened, RowsBackend
 from dfmr_dask.data.fitting import cut_to_fit, held_to
-from dfmr_dask.data.grid import Axis, Box, Grid, runs
+from dfmr_dask.data.grid import Axis, Box, Grid, boxes_of, runs
+from dfmr_dask.data.mixing import Chunked, mixed
 from dfmr_dask.data.plan import Kind, Plan
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.randomness import Stage, generator
 
-KINDS = ("chunks", "rows", "interleaved")
+KINDS = ("auto", "chunks", "rows", "interleaved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ class Wish:
             raise InvalidSource("plan='chunks' makes each chunk a partition; give no other size")
         if self.kind == "rows" and not (by_rows or by_number):
             raise InvalidSource("plan='rows' wants rows_per_partition= or n_partitions=")
-        if self.kind == "interleaved" and not by_number:
-            raise InvalidSource("plan='interleaved' wants n_partitions=")
+        if self.kind == "interleaved" and by_rows:
+            raise InvalidSource("plan='interleaved' takes n_partitions=, or finds a number itself")
         check_bytes("memory_per_worker", self.memory_per_worker)
 
     @property
@@ -60,11 +61,16 @@ class Wish:
     @property
     def kind(self) -> Kind:
         """The kind of plan that was asked for, or that follows from the rest."""
-        if self.plan is not None:
+        if self.plan is not None and self.plan != "auto":
             return cast(Kind, self.plan)
         if self.rows_per_partition is not None:
             return "rows"
         return "chunks" if self.n_partitions is None else "interleaved"
+
+    @property
+    def auto(self) -> bool:
+        """Whether a run may make other partitions: consecutive rows only where that is said."""
+        return self.kind == "chunks" if self.plan is None else self.plan == "auto"
 
 
 def _check_whole(name: str, value: Any) -> None:
@@ -98,9 +104,19 @@ def planned(opened: Opened, wish: Wish) -> tuple[Plan, Opened]:
         When the source has too few rows for it, or their number is unknown.
     """
     made, opened = _cut(opened, wish)
+    in_pieces = isinstance(opened.backend, GridBackend) and made.kind != "interleaved"
+    made = replace(made, auto=wish.auto and in_pieces)
     if opened.cost is None:
         return replace(made, memory_per_worker=wish.memory), opened
     return held_to(made, opened.cost, wish.memory), opened
+
+
+def chunked(opened: Opened, wish: Wish) -> Chunked | None:
+    """Return what it takes to plan a source anew; None where rows do not lie in chunks."""
+    if not isinstance(opened.backend, GridBackend) or opened.cost is None:
+        return None
+    units = opened.backend.layout.units
+    return Chunked(units, opened.cost, wish.seed, wish.memory, opened.notes)
 
 
 def _cut(opened: Opened, wish: Wish) -> tuple[Plan, Opened]:
@@ -124,8 +140,10 @@ def _over_chunks(opened: Opened, wish: Wish) -> Plan:
     if wish.rows_per_partition is not None:
         return plans.rows(grid, cost, wish.rows_per_partition, opened.notes)
     units = opened.backend.layout.units
-    if wish.plan is None and wish.n_partitions is None and cost.streams:
+    if wish.auto and wish.n_partitions is None and cost.streams:
         return cut_to_fit(grid, units, cost, wish.memory, opened.notes)
+    if wish.n_partitions is None and wish.kind == "interleaved":
+        return mixed(list(boxes_of(grid)), units, cost, wish.memory, wish.seed, opened.notes)
     if wish.n_partitions is None:
         return plans.chunks(grid, cost, opened.notes)
     if wish.kind == "rows":
@@ -152,6 +170,8 @@ def _in_memory(opened: Opened, backend: RowsBackend, wish: Wish) -> tuple[Plan, 
     if wish.rows_per_partition is not None:
         return plans.rows(opened.grid, opened.cost, wish.rows_per_partition, opened.notes), opened
     total = opened.grid[0].size
+    if wish.kind == "interleaved" and wish.n_partitions is None:
+        raise InvalidSource("plan='interleaved' wants n_partitions= for a table in memory")
     n = 1 if wish.n_partitions is None else wish.n_partitions
     plans.check_range("n_partitions", n, total)
     spans: list[list[Box]] = [[(span,)] for span in runs(total, n)]

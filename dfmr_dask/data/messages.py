@@ -7,6 +7,7 @@ stacked, so that a file of many small messages stays small and is read at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,30 @@ def read_messages(path: FilePath) -> tuple[Message, ...]:
         )
     except (DfmrError, *BROKEN) as error:
         raise InvalidMessage(f"{path} is no file of messages: {short(error)}") from error
+
+
+def read_folder(folder: Path, *, strict: bool = False) -> list[tuple[Path, tuple[Message, ...]]]:
+    """Read all files of messages in a folder, in the order of their names.
+
+    Parameters
+    ----------
+    folder : Path
+    strict : bool
+        Raise where a file holds anything else; otherwise nothing is taken from it.
+
+    Raises
+    ------
+    InvalidMessage
+    """
+    found: list[tuple[Path, tuple[Message, ...]]] = []
+    for path in sorted(folder.glob("*.npz")):
+        try:
+            found.append((path, read_messages(path)))
+        except InvalidMessage:
+            if strict:
+                raise
+            found.append((path, ()))
+    return found
 
 
 def write_message(path: FilePath, message: Message) -> None:

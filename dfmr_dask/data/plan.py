@@ -57,6 +57,11 @@ class Plan:
         Partitions that are not held in memory: each pass of their fit reads them again.
     memory_per_worker : int or None
         Bytes that a worker has, as far as it was told.
+    auto : bool
+        A run asks samples first whether the partitions are alike, and makes interleaved ones of
+        the same rows where they are not.
+    skips : bool
+        Chunks that cannot be read are left out of a partition, which is fitted without them.
 
     Examples
     --------
@@ -82,6 +87,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     streamed: tuple[int, ...] = ()
     memory_per_worker: int | None = None
+    auto: bool = False
+    skips: bool = False
 
     def __len__(self) -> int:
         """Return the number of partitions."""
@@ -90,13 +97,15 @@ class Plan:
     def __str__(self) -> str:
         """Return a table for people."""
         lines = {
-            "plan": self.kind,
+            "plan": self.name,
             "partitions": str(len(self)),
             "rows": self._rows_text(),
             "bytes": byte_text(self.bytes),
             "decoded": byte_text(self.decoded_bytes) + self._times_text(),
             "memory": byte_text(self.memory) + (" a worker" if self.memory is not None else ""),
         }
+        if self.auto:
+            lines["plan"] += f": {self.kind} where samples find them alike, else interleaved"
         if self.streamed:
             lines["streamed"] = (
                 f"{len(self.streamed)} of {len(self)} partitions: each pass of their fit reads "
@@ -104,6 +113,11 @@ class Plan:
             )
         table = [f"{name:<12}{text}" for name, text in lines.items()]
         return "\n".join(table + [f"{'note':<12}{note}" for note in self.notes])
+
+    @property
+    def name(self) -> str:
+        """What was asked for: the kind, or that a run chooses it."""
+        return "auto" if self.auto else self.kind
 
     @property
     def decoded_per_byte(self) -> float | None:

@@ -143,6 +143,9 @@ def filled(target: NDArray[Any], blocks: Sequence[Any], axes: Sequence[tuple[int
 class BoxReader:
     """Reads the rows of some boxes, block by block, each chunk once where boxes allow it.
 
+    Where it ``skips``, who takes the rows as a stream is told which blocks cannot be read, and
+    gets the others.
+
     Returns
     -------
     ndarray of shape (rows, features), C-contiguous, in the dtype of the source; or WeightedRows
@@ -150,6 +153,7 @@ class BoxReader:
 
     layout: Layout
     boxes: tuple[Box, ...]
+    skips: bool = False
 
     def __call__(self) -> NDArray[Any] | WeightedRows:
         """Read the rows."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ import xarray as xr
 
 from dfmr_dask.data import fingerprints
 from dfmr_dask.data.backends import Backend, Opened, RowsBackend
-from dfmr_dask.data.choosing import Wish, planned
+from dfmr_dask.data.choosing import Wish, chunked, planned
 from dfmr_dask.data.grid import Box
+from dfmr_dask.data.mixing import Chunked, some_strips
 from dfmr_dask.data.opening import opened_data
 from dfmr_dask.data.plan import Plan
-from dfmr_dask.data.readers import Reader
+from dfmr_dask.data.readers import BoxReader, Reader
 from dfmr_dask.data.streaming import Stream
 from dfmr_dask.errors import InvalidSource
 
@@ -39,15 +40,17 @@ class Source:
         In which rows are read.
     plan : Plan
     in_memory : bool
-        The rows are in this process: NumPy, pandas, loaded xarray objects, stores in memory.
+        Whether the rows are in this process: NumPy, pandas, what is loaded.
     location : str
-        Where the data lie, for people.
+        For people.
     units : dict of str to str
-        Units of features, as far as they are known.
+        Of features, as far as they are known.
     named : bool
-        Whether features have names of their own, and are not but numbered.
+        Whether features have names, and are not but numbered.
     weight : str or None
         What the weights of rows are called; None where each row counts once.
+    chunked : Chunked or None
+        What :meth:`interleaved` plans with; None where rows lie in no chunks.
     """
 
     features: tuple[str, ...]
@@ -61,6 +64,7 @@ class Source:
     named: bool
     backend: Backend
     weight: str | None = None
+    chunked: Chunked | None = None
 
     @property
     def weighted(self) -> bool:
@@ -82,7 +86,8 @@ class Source:
         """Plain values that differ when data or plan differ (tables in memory are hashed)."""
         boxes = json.dumps([partition.boxes for partition in self.plan.partitions])
         order = self.backend.order if isinstance(self.backend, RowsBackend) else None
-        digest = hashlib.sha256(boxes.encode() + (b"" if order is None else order.tobytes()))
+        told = boxes.encode() + (b"" if order is None else order.tobytes())
+        digest = hashlib.sha256(told).hexdigest()
         weighing = {"weight": self.weight} if self.weighted else {}
         return {
             **weighing,
@@ -92,18 +97,14 @@ class Source:
             "shape": list(self.shape),
             "dtype": self.dtype.str,
             "data": self.backend.identity(),
-            "plan": {
-                "kind": self.plan.kind,
-                "partitions": len(self.plan),
-                "sha256": digest.hexdigest(),
-            },
+            "plan": {"kind": self.plan.name, "partitions": len(self.plan), "sha256": digest},
         }
 
     def fingerprint(self) -> dict[str, Any]:
         """Return plain values, and their SHA-256, that differ when the source is another one.
 
-        Metadata only: what the rows are, the fingerprints of the partitions tell.
-        :func:`~dfmr_dask.data.fingerprints.differences` says what differs.
+        Metadata only: the fingerprints of the partitions tell what the rows are, and
+        :func:`~dfmr_dask.data.fingerprints.differences` what differs.
         """
         told = {**self.description, "data": fingerprints.of_arrays(self.backend)}
         return {**told, "sha256": fingerprints.sha256(told)}
@@ -132,21 +133,36 @@ class Source:
             Of a partition that the plan streams it is a :class:`~dfmr_dask.data.streaming.Stream`,
             which gives the same block by block to who goes through it.
         """
-        reader = self.backend.reader(self.plan.partitions[partition])
+        reader = self._skipping(self.backend.reader(self.plan.partitions[partition]))
         return Stream(reader, held=False) if partition in self.plan.streamed else reader
 
     def sample_rows(self, partition: int, n: int, rng: np.random.Generator) -> Reader:
         """Return what reads at least ``n`` rows of a partition, or all if it has fewer.
 
-        They come as whole blocks from random places, in the order of the source: draw from them.
-        Partitions of up to 4 MiB are read whole, and those of which it would be more than half.
+        They are whole blocks from random places, in the source's order, or a small partition.
         """
-        return self.backend.sampler(self.plan.partitions[partition], n, rng)
+        one = self.plan.partitions[partition]
+        if self.plan.skips:
+            return self._skipping(self.backend.reader(some_strips(one, n, rng)))
+        return self.backend.sampler(one, n, rng)
+
+    def _skipping(self, reader: Reader) -> Reader:
+        return replace(reader, skips=self.plan.skips) if isinstance(reader, BoxReader) else reader
+
+    def interleaved(self, without: Collection[int] = ()) -> Source:
+        """Return the same data in partitions of strips from everywhere, ``without`` those of some.
+
+        Raises
+        ------
+        InvalidSource
+            When rows do not lie in chunks, or none is left.
+        """
+        if self.chunked is not None:
+            return replace(self, plan=self.chunked.mixed(self.plan, without))
+        raise InvalidSource(f"{self.location}: its rows do not lie in chunks")
 
     def as_dataarray(self) -> xr.DataArray:
-        """Return a lazy array (sample dimensions..., feature) with the source's coordinates.
-
-        Weights are not part of it.
+        """Return a lazy array (sample dimensions..., feature) with the source's coordinates only.
 
         Raises
         ------
@@ -198,21 +214,22 @@ def open_source(
         that holds them. All other dimensions count rows. By default all numeric variables, sorted
         by name, or all columns; for an array the last of two dimensions. A list also names the
         columns of an array that has no names.
-    plan : {"chunks", "rows", "interleaved"}, optional
+    plan : {"auto", "chunks", "rows", "interleaved"}, optional
         ``"chunks"``: each chunk (or shard) of the store is a partition. ``"rows"``: consecutive
-        rows. ``"interleaved"``: random blocks from all over the store, for chunks that are not
-        alike. By default it follows from ``rows_per_partition`` or ``n_partitions``, else it is
-        ``"chunks"``; arrays in memory are permuted and cut into ``n_partitions``.
+        rows. ``"interleaved"``: blocks from all over the store, for chunks that are not alike.
+        ``"auto"``: chunks (or rows), which a run exchanges for interleaved partitions where samples
+        find them unlike. By default it follows from the sizes below, or is ``"auto"``; arrays in
+        memory are permuted and cut into ``n_partitions``.
     rows_per_partition : int, optional
         For ``"rows"``; rounded to whole chunks.
     n_partitions : int, optional
-        For ``"rows"`` or ``"interleaved"``.
+        For ``"rows"``, or ``"interleaved"`` of whole chunks; that finds a number itself without it.
     seed : int
-        The same seed gives the same plan.
+        Of what the plan draws.
     group : str, optional
-        Path of an array or group inside the store.
+        Path inside the store.
     storage_options : mapping, optional
-        For fsspec: credentials and the like; only for a URL.
+        For fsspec, such as credentials; only for a URL.
     sample_weight : str or array of shape (rows,), optional
         How often each row counts: the name of a variable, coordinate or column, which is then no
         feature; for NumPy, pandas and ``dask.array`` also the numbers. A variable need not lie
@@ -268,6 +285,7 @@ def open_source(
         named=opened.named,
         backend=opened.backend,
         weight=opened.weight,
+        chunked=chunked(opened, wish),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from dfmr_dask.data.grid import Box, at_chunks, rows_of
 from dfmr_dask.data.readers import READ_BYTES, BoxReader, WeightedRows
+from dfmr_dask.errors import UnreadableChunk
 
 Block = tuple[NDArray[Any], NDArray[np.float64] | None]
+Lose = Callable[[int, UnreadableChunk], None]  # told rows of a block that cannot be read, and why
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,9 +35,46 @@ class Stream:
 
     def __iter__(self) -> Iterator[Block]:
         """Read the blocks one after the other: rows (n, d), and their weights (n,) or None."""
+        return self.blocks()
+
+    def blocks(self, lose: Lose | None = None) -> Iterator[Block]:
+        """Read the blocks; of a reader that skips, those that can be read.
+
+        Parameters
+        ----------
+        lose : callable, optional
+            Told the rows of each block that cannot be read, and why.
+
+        Raises
+        ------
+        UnreadableChunk
+            Where the reader does not skip.
+        """
         for piece in self.pieces:
-            came = replace(self.reader, boxes=(piece,))()
-            yield came if isinstance(came, WeightedRows) else (came, None)
+            try:
+                yield self._read(piece)
+            except UnreadableChunk as error:
+                if not self.reader.skips:
+                    raise
+                yield from self._rest(piece, error, lose)
+
+    def _read(self, piece: Box) -> Block:
+        came = replace(self.reader, boxes=(piece,))()
+        return came if isinstance(came, WeightedRows) else (came, None)
+
+    def _rest(self, piece: Box, error: UnreadableChunk, lose: Lose | None) -> Iterator[Block]:
+        """Read what can be read of a piece, chunk by chunk."""
+        units = at_chunks(piece, self.reader.layout.units, 0)
+        if len(units) == 1:
+            if lose is not None:
+                lose(rows_of(piece), error)
+            return
+        for unit in units:
+            try:
+                yield self._read(unit)
+            except UnreadableChunk as one:
+                if lose is not None:
+                    lose(rows_of(unit), one)
 
     @property
     def pieces(self) -> list[Box]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,39 @@ from dfmr_dask.errors import UncertifiedWarning
 from dfmr_dask.families.covariance_types import covariances_of, precisions_cholesky_of
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
-from dfmr_dask.run.results import Result
+from dfmr_dask.run.results import Result, selection_table
+from dfmr_dask.selection.curve import Selection
 
 
-def take(model: Any, result: Result, partitions: xr.Dataset) -> None:
+def take(model: Any, result: Result, partitions: xr.Dataset, units: Mapping[str, str]) -> None:
     """Set the fitted attributes."""
     describe(model, result.mixture)
     kept = _kept(result)
     model.verdict_ = result.verdict
     model.partitions_ = partitions
+    model.pieces_ = result.pieces
+    model.likeness_ = None if result.way is None else result.way.likeness
     model.n_iter_ = max((message.n_iter for message in kept), default=1)
     model.n_passes_ = int(result.passes)
     model.converged_ = all(message.converged for message in kept)
     model.lower_bound_ = float(result.score)
+    model.errors_ = result.errors
+    model.units_ = dict(units)
+    _describe_selection(model, result.selection)
+
+
+def _describe_selection(model: Any, found: Selection | None) -> None:
+    """Set the curve that the number of components was chosen from, or forget an earlier one."""
+    curve = None if found is None else selection_table(found)
+    for name, value in (
+        ("selection_", curve),
+        ("bic_", None if found is None else found.bic.copy()),
+        ("aic_", None if found is None else found.aic.copy()),
+    ):
+        if value is not None:
+            setattr(model, name, value)
+        elif hasattr(model, name):
+            delattr(model, name)
 
 
 def describe(model: Any, mixture: Mixture) -> None:
@@ -39,6 +60,7 @@ def describe(model: Any, mixture: Mixture) -> None:
     matrix = kind in ("full", "tied")
     model.precisions_ = factors @ factors.swapaxes(-1, -2) if matrix else factors**2
     model.n_features_in_ = mixture.n_features
+    model.n_components_ = mixture.n_components
 
 
 def warn_of_doubts(model: Any, result: Result) -> None:

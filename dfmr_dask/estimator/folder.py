@@ -18,15 +18,18 @@ from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
+from dfmr_dask.show.mixture_picture import draw_result
+from dfmr_dask.show.pieces_picture import write_pieces_picture
+from dfmr_dask.show.selection_picture import write_selection_picture
 from dfmr_dask.show.summary import facts_of, summarize
 
 # Which parameters stand in which section of a configuration.
 SECTIONS = {
     "mixture": (
-        *("n_components", "covariance_type", "init_params", "n_init"),
+        *("n_components", "max_components", "min_gain", "covariance_type", "init_params", "n_init"),
         *("tol", "reg_covar", "max_iter", "outliers", "dtype_work"),
     ),
-    "aggregate": ("aggregator", "method", "weights", "gates", "rho", "unit", "polish"),
+    "aggregate": ("aggregator", "method", "weights", "gates", "rho", "unit", "polish", "places"),
 }
 CUT = ("plan", "rows_per_partition", "n_partitions")
 
@@ -65,6 +68,9 @@ def finish_run(
 ) -> None:
     """Write model and table, and last the summary that marks the run as finished."""
     files = write_model(ledger, source, result, partitions, **fitted_facts(model))
-    facts = facts_of(source)
-    found = summarize(facts, result, settings, seconds=result.seconds, files=files)
+    fitted, used = result.source or source, result.settings or settings
+    files |= draw_result(ledger.folder, result, source.features)
+    files |= write_selection_picture(ledger.folder, result)
+    files |= write_pieces_picture(ledger.folder, result, source.sample_dims)
+    found = summarize(facts_of(fitted), result, used, seconds=result.seconds, files=files)
     ledger.finish(found)

@@ -19,18 +19,22 @@ from dfmr_dask.estimator.parameters import CONSTRAINTS, settings_of
 from dfmr_dask.estimator.rows import source_of
 from dfmr_dask.estimator.saved import as_scikit_learn, read_estimator, write_estimator
 from dfmr_dask.estimator.starts import continued
+from dfmr_dask.estimator.uncertain import Uncertain
 from dfmr_dask.run import pipeline
 from dfmr_dask.run.cluster import open_tasks
+from dfmr_dask.run.demands import check_sizes
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.results import partition_table
+from dfmr_dask.run.settings import MAX_COMPONENTS
 
 
-class GaussianMixture(Answers):
+class GaussianMixture(Uncertain, Answers):
     """Gaussian mixture fitted partition by partition, right while almost half of them are bad.
 
     Parameters
     ----------
-    n_components : int, default=1
+    n_components : int or "auto", default=1
+        ``auto`` chooses the number of components from the partitions' samples, before the fit.
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
     tol : float, default=1e-6
         EM of a partition stops when an iteration gains less than this, in nats a row.
@@ -55,7 +59,7 @@ class GaussianMixture(Answers):
     n_partitions, rows_per_partition : int, optional
         How rows are cut into partitions, see :func:`dfmr_dask.open_source`. Data in memory are
         one partition unless told otherwise.
-    plan : {"chunks", "rows", "interleaved"}, optional
+    plan : {"auto", "chunks", "rows", "interleaved"}, optional
     method : {"blocks", "paper"}, default="blocks"
         The default filter, or that of Zhang, Tan & Chen (arXiv 2407.13980) to the letter.
     weights : {"shared", "free"}, default="shared"
@@ -80,6 +84,14 @@ class GaussianMixture(Answers):
         and inflate the floor of all covariances. 1000 leaves heavy tails alone.
     dtype_work : {"float64", "float32"}, default="float64"
         ``float32`` climbs in single precision as far as that can tell, and ends in double.
+    max_components : int, default=10
+        The most that ``n_components="auto"`` tries.
+    min_gain : float, optional
+        Nats a row that a further component must bring for ``n_components="auto"``: for real data,
+        where the BIC may ask for ever more components.
+    places : {"flag", "drop", "ignore"}, default="flag"
+        What is done about pieces of a store that fit better at other places than at their own,
+        where pieces are not alike: they are told, left out of the fit, or not looked for.
 
     Attributes
     ----------
@@ -88,6 +100,12 @@ class GaussianMixture(Answers):
         (K, d, d), (d, d), (K, d) or (K,) by ``covariance_type``, as in scikit-learn.
     converged_ : bool
         Whether EM converged in all kept partitions.
+    n_components_ : int
+        Components of the model.
+    bic_, aic_ : ndarrays, only after ``n_components="auto"``
+        Criteria of 1, 2, ... components on the pooled samples, the lower the better.
+    selection_ : xarray.Dataset, only after ``n_components="auto"``
+        The curve: score, gain of the last component, and criteria, with standard errors.
     n_iter_ : int
         Most EM iterations of a kept partition.
     n_passes_ : int
@@ -102,6 +120,12 @@ class GaussianMixture(Answers):
         Which partitions were kept and dropped, and why.
     partitions_ : xarray.Dataset
         One entry a partition: where its rows lie, status, distances, reason, log-likelihood.
+    standard_errors_ : xarray.Dataset
+        Of weights, means and covariances, with 95 % intervals; none with a single partition.
+    likeness_ : Likeness or None
+        Whether the pieces of a store are alike, and what followed; None where ``plan`` forced it.
+    pieces_ : xarray.Dataset or None
+        One entry a piece: where it lies, how far it is from the majority, its group by likeness.
 
     Examples
     --------
@@ -118,7 +142,7 @@ class GaussianMixture(Answers):
 
     def __init__(  # noqa: D107
         self,
-        n_components: int = 1,
+        n_components: int | str = 1,
         *,
         covariance_type: str = "full",
         tol: float = 1e-6,
@@ -144,6 +168,9 @@ class GaussianMixture(Answers):
         corruption: Corruption | None = None,
         outliers: float | None = None,
         dtype_work: str = "float64",
+        max_components: int = MAX_COMPONENTS,
+        min_gain: float | None = None,
+        places: str = "flag",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -170,6 +197,9 @@ class GaussianMixture(Answers):
         self.corruption = corruption
         self.outliers = outliers
         self.dtype_work = dtype_work
+        self.max_components = max_components
+        self.min_gain = min_gain
+        self.places = places
 
     def fit(
         self,
@@ -219,14 +249,14 @@ class GaussianMixture(Answers):
         mixture, names = last if self.warm_start else (None, None)
         source = source_of(self, X, sample_weight, seed)
         settings = settings_of(self, source, seed, continued(mixture, names, self, source))
-        pipeline.check_sizes(source, settings)
+        check_sizes(source, settings)
         aside = partial(print, file=sys.stderr)
         with ExitStack() as stack:
             tasks = stack.enter_context(open_tasks(in_memory=source.in_memory, say=aside))
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
             result = pipeline.fit(source, settings, tasks, ledger=ledger)
-            take(self, result, partition_table(source, result))
+            take(self, result, partition_table(result.source or source, result), source.units)
             if ledger is not None:
                 finish_run(ledger, self, source, settings, result, self.partitions_)
         warn_of_doubts(self, result)

@@ -16,12 +16,20 @@ from dfmr_dask.estimator.starts import user_start
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.local.start import STARTS
 from dfmr_dask.mixture import Mixture
-from dfmr_dask.run.settings import METHODS, WEIGHTS, WORK_DTYPES, Settings
+from dfmr_dask.run.settings import (
+    AUTO,
+    METHODS,
+    PLACES,
+    WEIGHTS,
+    WORK_DTYPES,
+    Settings,
+    order_settings,
+)
 
 MOST_COMPONENTS = 32767  # labels are int16
 
 CONSTRAINTS: dict[str, list[Any]] = {
-    "n_components": [Interval(Integral, 1, MOST_COMPONENTS, closed="both")],
+    "n_components": [Interval(Integral, 1, MOST_COMPONENTS, closed="both"), StrOptions({AUTO})],
     "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
     "tol": [Interval(Real, 0.0, None, closed="left")],
     "reg_covar": [Interval(Real, 0.0, None, closed="left")],
@@ -46,9 +54,11 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "corruption": [Corruption, None],
     "outliers": [Interval(Real, 0.0, None, closed="neither"), None],
     "dtype_work": [StrOptions(set(WORK_DTYPES))],
+    "max_components": [Interval(Integral, 1, MOST_COMPONENTS, closed="both")],
+    "min_gain": [Interval(Real, 0.0, None, closed="left"), None],
+    "places": [StrOptions(set(PLACES))],
 }
 PLAIN_SETTINGS = (
-    "n_components",
     "tol",
     "reg_covar",
     "max_iter",
@@ -63,7 +73,13 @@ PLAIN_SETTINGS = (
     "corruption",
     "outliers",
     "dtype_work",
+    "places",
 )
+
+
+def least_order(parameters: Any) -> int:
+    """Return the order that rows must be enough for before any is chosen."""
+    return 1 if parameters.n_components == AUTO else int(parameters.n_components)
 
 
 def settings_of(
@@ -87,10 +103,12 @@ def settings_of(
     corruption = parameters.corruption
     if corruption is not None and corruption.attack == "data":
         raise ValueError("the data attack needs rows of another population: use `dfmr run`")
+    order = order_settings(parameters.n_components, parameters.max_components, parameters.min_gain)
     return Settings(
         family=COVARIANCE_TYPES[parameters.covariance_type],
         start=user_start(parameters, source, seed) if last is None else last,
         gates=None if parameters.gates is None else tuple(parameters.gates),
         seed=seed,
+        **order,
         **{name: getattr(parameters, name) for name in PLAIN_SETTINGS},
     )

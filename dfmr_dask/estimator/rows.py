@@ -12,6 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from dfmr_dask.data.source import Source, open_source
 from dfmr_dask.estimator.answers import FLOATS
 from dfmr_dask.estimator.inputs import check_size, feature_names, is_table
+from dfmr_dask.estimator.parameters import least_order
 from dfmr_dask.families import COVARIANCE_TYPES
 
 
@@ -82,12 +83,12 @@ def _weights(sample_weight: Any, table: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _check_size(model: Any, rows: int | None, n_features: int) -> None:
-    check_size(COVARIANCE_TYPES[model.covariance_type], model.n_components, rows, n_features)
+    check_size(COVARIANCE_TYPES[model.covariance_type], least_order(model), rows, n_features)
 
 
 def _check_mass(model: Any, mass: float, n_features: int) -> None:
     """Warn of weights that are no counts: a penalty made for so few rows would rule the fit."""
-    free = COVARIANCE_TYPES[model.covariance_type].n_parameters(model.n_components, n_features)
+    free = COVARIANCE_TYPES[model.covariance_type].n_parameters(least_order(model), n_features)
     if mass < free:
         warnings.warn(
             f"the sample weights sum to {mass:.6g}, fewer rows than the {free} free parameters; "

@@ -90,7 +90,7 @@ def as_scikit_learn(model: Any) -> Any:
     """Return scikit-learn's own estimator with the same fitted attributes."""
     init = {} if model.init_params == "overfit" else {"init_params": model.init_params}
     given = {name: getattr(model, name) for name in TWIN_PARAMETERS}
-    twin = sklearn.mixture.GaussianMixture(model.n_components, **given, **init)
+    twin = sklearn.mixture.GaussianMixture(model.mixture_.n_components, **given, **init)
     for name in TWIN_ATTRIBUTES:
         if hasattr(model, name):
             value = getattr(model, name)

@@ -14,6 +14,7 @@ from dfmr_dask.families.covariance_types import alike, covariances_of, inverse, 
 from dfmr_dask.local.start import first_guess
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
+from dfmr_dask.run.settings import AUTO
 
 MOST_ROWS = 100_000  # that k-means looks at
 PARTS = ("weights_init", "means_init", "precisions_init")
@@ -41,6 +42,9 @@ def user_start(parameters: Any, source: Source, seed: int = 0) -> Mixture | None
     given = {name: value for name in PARTS if (value := getattr(parameters, name)) is not None}
     if not given:
         return None
+    if parameters.n_components == AUTO:
+        names = ", ".join(given)
+        raise ValueError(f"{names} came with n_components={AUTO!r}; a start has an order")
     kind, order, d = parameters.covariance_type, parameters.n_components, source.n_features
     shapes = {
         "weights_init": (order,),
@@ -131,6 +135,8 @@ def continued(last: Mixture | None, names: Any, parameters: Any, source: Source)
     if last is None:
         return None
     kind, order = parameters.covariance_type, parameters.n_components
+    if order == AUTO:
+        raise ValueError(f"warm_start with n_components={AUTO!r}: the last fit has an order")
     there = last.n_components, last.n_features, last.family
     if there != (order, source.n_features, COVARIANCE_TYPES[kind]):
         raise ValueError(

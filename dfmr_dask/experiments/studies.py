@@ -6,6 +6,17 @@
     python -m dfmr_dask.experiments.studies photograph
     python -m dfmr_dask.experiments.studies adversaries
     python -m dfmr_dask.experiments.studies insiders
+    python -m dfmr_dask.experiments.studies coverage 500    # data sets
+    python -m dfmr_dask.experiments.studies orders
+    python -m dfmr_dask.experiments.studies orders-50
+    python -m dfmr_dask.experiments.studies orders-from-scores
+    python -m dfmr_dask.experiments.studies orders-photograph
+    python -m dfmr_dask.experiments.studies unlike-runs
+    python -m dfmr_dask.experiments.studies alike-runs
+    python -m dfmr_dask.experiments.studies alikeness
+    python -m dfmr_dask.experiments.studies alike-attacked
+    python -m dfmr_dask.experiments.studies shared-components
+    python -m dfmr_dask.experiments.studies unlike
 
 Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
 """
@@ -22,7 +33,16 @@ import numpy as np
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.source import open_source
 from dfmr_dask.experiments.accuracy import error, ratio_interval
+from dfmr_dask.experiments.alike_stores import alike_stores
+from dfmr_dask.experiments.alikeness import attacked, shared_components, significance
+from dfmr_dask.experiments.coverage import coverage
 from dfmr_dask.experiments.insiders import insiders
+from dfmr_dask.experiments.orders import (
+    orders,
+    orders_of_many_features,
+    orders_of_photograph,
+)
+from dfmr_dask.experiments.orders_from_scores import orders_from_scores
 from dfmr_dask.experiments.photograph import (
     FULL,
     PARTITIONS,
@@ -35,6 +55,8 @@ from dfmr_dask.experiments.photograph import (
 )
 from dfmr_dask.experiments.populations import population
 from dfmr_dask.experiments.remembering import Remembering
+from dfmr_dask.experiments.unlike import unlike
+from dfmr_dask.experiments.unlike_pieces import unlike_pieces
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.pipeline import Settings, fit
@@ -181,7 +203,7 @@ def whole_store(seeds: Sequence[int] = range(5)) -> list[Scored]:
     return out
 
 
-STUDIES: Mapping[str, Callable[[], Sequence[Any]]] = {
+STUDIES: Mapping[str, Callable[..., Sequence[Any]]] = {
     "truth": lambda: simulated_truth(n_features=10, n_components=5),
     "truth-50": lambda: simulated_truth(
         n_features=50, n_components=10, scales=(1.0, 1.0, 1.5, 2.0, 3.0), start_at_truth=True
@@ -190,9 +212,20 @@ STUDIES: Mapping[str, Callable[[], Sequence[Any]]] = {
     "photograph": photograph,
     "adversaries": adversaries,
     "insiders": insiders,
+    "coverage": coverage,
+    "orders": orders,
+    "orders-50": orders_of_many_features,
+    "orders-from-scores": orders_from_scores,
+    "orders-photograph": orders_of_photograph,
+    "unlike-runs": unlike_pieces,
+    "alike-runs": alike_stores,
+    "alikeness": significance,
+    "alike-attacked": attacked,
+    "shared-components": shared_components,
+    "unlike": unlike,
 }
 
 
 if __name__ == "__main__":
-    for row in STUDIES[sys.argv[1]]():
+    for row in STUDIES[sys.argv[1]](*map(int, sys.argv[2:])):
         print(row)

@@ -48,6 +48,32 @@ class Fit:
     trace: tuple[float, ...]
 
 
+class Prior(NamedTuple):
+    """Rows that each component has as if drawn from where it began, before it has seen any."""
+
+    params: Params
+    rows: float
+
+    def scaled(self, share: float) -> Prior:
+        """Return the prior for a share of the rows."""
+        return Prior(self.params, self.rows * share)
+
+    def cost(self, family: Family, params: Params) -> float:
+        """Return what it takes off the log likelihood, up to a constant."""
+        return self.rows * float(np.diagonal(family.kl(self.params, params)).sum())
+
+    def joined(self, family: Family, statistics: Statistics) -> Statistics:
+        """Return statistics with the prior's rows among them."""
+        k = len(statistics.count)
+        own = family.expected_statistics(self.params, np.full(k, self.rows))
+        moments = {
+            name: np.concatenate([array, own.moments[name]])
+            for name, array in statistics.moments.items()
+        }
+        both = Statistics(np.concatenate([statistics.count, own.count]), moments)
+        return family.pool(both, np.hstack([np.eye(k), np.eye(k)]))
+
+
 class Point(NamedTuple):
     """A mixture, what the rows say of it, and where EM goes from there."""
 
@@ -69,6 +95,7 @@ class Climb:
     accelerate: bool
     report: Report | None
     work: str = "float64"
+    prior: Prior | None = None
 
     def upwards(self, start: Mixture, tol: float, max_iter: int, passes: int = 0) -> Fit:
         """Iterate until an EM step gains less than ``tol``, or the passes are used up."""
@@ -139,15 +166,22 @@ class Climb:
         statistics, total = expected_sums(
             self.family, weights, params, self.rows, work=np.dtype(self.work)
         )
-        objective = (total - self.family.penalty(params, self.pseudo_rows)) / self.n
+        cost = self.family.penalty(params, self.pseudo_rows)
+        if self.prior is not None:
+            cost += self.prior.cost(self.family, params)
+        objective = (total - cost) / self.n
         if self.report is not None:
             self.report(number, total / self.n)
-        image = maximize(self.family, statistics, params, self.pseudo_rows)
+        image = maximize(self.family, statistics, params, self.pseudo_rows, self.prior)
         return Point(weights, params, total, objective, image)
 
 
 def maximize(
-    family: Family, statistics: Statistics, params: Params, pseudo_rows: Any
+    family: Family,
+    statistics: Statistics,
+    params: Params,
+    pseudo_rows: Any,
+    prior: Prior | None = None,
 ) -> tuple[Weights, Params]:
     """M-step; a component that has lost its rows keeps its place and next to no weight."""
     lost = statistics.count < FEWEST_ROWS
@@ -159,4 +193,6 @@ def maximize(
         }
         statistics = Statistics(np.where(lost, 0.0, statistics.count), moments)
     weights = np.maximum(statistics.count / statistics.count.sum(), SMALLEST_WEIGHT)
+    if prior is not None:
+        statistics = prior.joined(family, statistics)
     return weights / weights.sum(), family.from_statistics(statistics, pseudo_rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from dfmr_dask.errors import DegenerateRows
 from dfmr_dask.families.base import Rows, Statistics
 from dfmr_dask.families.unconstrained import covered
 from dfmr_dask.kernels import overall_statistics, pooled
-from dfmr_dask.local.climbing import Climb, Fit, Report, RowBlocks, Weights
+from dfmr_dask.local.climbing import Climb, Fit, Prior, Report, RowBlocks, Weights
 from dfmr_dask.local.growing import FEWEST_ROWS, grown, subsamples
 from dfmr_dask.local.subsamples import Gathering
 from dfmr_dask.mixture import Mixture
@@ -33,6 +34,7 @@ def fit(
     dtype_work: str = "float64",
     accelerate: bool = True,
     report: Report | None = None,
+    prior_rows: float = 0.0,
 ) -> Fit:
     """Climb from ``start`` to a local maximum of the penalised likelihood.
 
@@ -61,6 +63,10 @@ def fit(
         would lower the objective is never taken.
     report : callable, optional
         Told the number of the pass and the mean log density a row after each.
+    prior_rows : float
+        On the way up each component has so many rows more, as if drawn from where it starts: one
+        that has few rows here stays where it is, instead of fitting what other components have.
+        The last M-step is made without them, so that what comes out leans on no start.
 
     Raises
     ------
@@ -93,21 +99,45 @@ def fit(
     gathered = Gathering() if accelerate and many and tol > 0.0 else None
     overall = checked_rows(start, rows, gathered)
     n = float(overall.count[0])
-    pseudo_rows = start.family.pseudo_rows(overall, strength, floor)
-    climb = Climb(start.family, rows, n, pseudo_rows, accelerate, report)
-    if gathered is not None:
-        smaller = subsamples(
-            replace(climb, work=dtype_work),
-            gathered,
-            start,
-            lambda share: start.family.pseudo_rows(overall, strength * share, floor),
-        )
-        if smaller:
-            return grown(climb, smaller, start, tol, max_iter)
-    if dtype_work == "float32":
-        rough = replace(climb, work=dtype_work).upwards(start, max(tol, ROUGH_TOL), max_iter // 2)
-        return climb.upwards(rough.mixture, tol, max_iter, rough.n_iter)
+
+    def pseudo_rows(share: float) -> Any:
+        return start.family.pseudo_rows(overall, strength * share, floor)
+
+    prior = Prior(start.params, prior_rows) if prior_rows else None
+    climb = Climb(start.family, rows, n, pseudo_rows(1.0), accelerate, report, prior=prior)
+    rough = replace(climb, work=dtype_work)
+    smaller = [] if gathered is None else subsamples(rough, gathered, start, pseudo_rows)
+    found = _climbed(climb, rough, smaller, start, tol, max_iter)
+    return found if prior is None else _released(climb, found)
+
+
+def _climbed(
+    climb: Climb, rough: Climb, smaller: list[Climb], start: Mixture, tol: float, max_iter: int
+) -> Fit:
+    """Climb, first on subsamples or in single precision where that is the way."""
+    if smaller:
+        return grown(climb, smaller, start, tol, max_iter)
+    if rough.work == "float32":
+        first = rough.upwards(start, max(tol, ROUGH_TOL), max_iter // 2)
+        return climb.upwards(first.mixture, tol, max_iter, first.n_iter)
     return climb.upwards(start, tol, max_iter)
+
+
+def _released(climb: Climb, found: Fit) -> Fit:
+    """Make one more M-step, without the rows of the prior, and score the rows under what it gives.
+
+    The prior has told which rows are whose; what these are like is left to themselves.
+    """
+    free = replace(climb, prior=None)
+    there = free.visited(found.mixture.weights, found.mixture.params, found.n_iter + 1)
+    mixture = Mixture(climb.family, *there.image)
+    last = free.visited(mixture.weights, mixture.params, found.n_iter + 2)
+    return replace(
+        found,
+        mixture=mixture,
+        n_iter=found.n_iter + 2,
+        log_likelihood=last.log_likelihood / climb.n,
+    )
 
 
 def checked_rows(start: Mixture, rows: RowBlocks, gathered: Gathering | None = None) -> Statistics:

@@ -65,8 +65,14 @@ def subsamples(
         mass = float(len(x)) if weights is None else float(weights.sum())
         if alike(len(x), weights) < least:
             break
+        share = mass / climb.n
         smaller = replace(
-            climb, rows=[(x, weights)], n=mass, pseudo_rows=pseudo_rows(mass / climb.n), report=None
+            climb,
+            rows=[(x, weights)],
+            n=mass,
+            pseudo_rows=pseudo_rows(share),
+            report=None,
+            prior=climb.prior and climb.prior.scaled(share),
         )
         found.append(smaller)
         level += 1
@@ -161,7 +167,8 @@ def promised(climb: Climb, here: Point) -> float:
     """
     weights, params = here.image
     divergence = np.diagonal(climb.family.kl(params, here.params))
-    return 2.0 * float(weights @ (divergence + np.log(weights / here.weights)))
+    known = weights if climb.prior is None else weights + climb.prior.rows / climb.n
+    return 2.0 * float(known @ divergence + weights @ np.log(weights / here.weights))
 
 
 def followed(guide: Climb, here: Point) -> tuple[Weights, Params] | None:

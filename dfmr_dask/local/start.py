@@ -30,6 +30,7 @@ __all__ = [
     "propose",
     "sample_sizes",
     "score",
+    "trimmed",
 ]
 
 ROWS_TO_FIT = 2000  # sample A at least, where the partition has them
@@ -43,6 +44,7 @@ TRIED_ITERATIONS, PILOT_ITERATIONS = 3, 10
 ROUNDS, ROUNDS_ALONE = (0, 1), (1, 6)  # of repairs at most: of each start, and of the best one
 PILOT_TOL = 1e-5  # nats a row
 GUARD = 0.05  # nats a row by which a partition's own pilot must beat the common start
+Weighed = tuple[NDArray[Any], NDArray[np.float64] | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,12 +90,48 @@ def draw_sample(
     to_fit, to_score = sample_sizes(n_parameters, len(x), least=least, alone=alone)
     order = rng.permutation(len(x))
     a = order[:to_fit]
-    b = order[:to_score] if alone else order[to_fit : to_fit + to_score]
+    # From the end, so that neither sample moves when the other, or the order, is another one.
+    b = order[:to_score] if alone else order[len(x) - to_score :][::-1]
     if weights is None:
         return Sample(x[a], x[b])
     # of mean 1, so that a pilot's penalty, set by the rows of its sample, fits them
     scaled = (weights[part] / weights[part].sum() * len(part) for part in (a, b))
     return Sample(x[a], x[b], *scaled)
+
+
+def trimmed(
+    sample: Sample, n_parameters: int, rows: int, *, least: int = 0, alone: bool = False
+) -> Sample:
+    """Return the samples that would have been drawn for fewer parameters, of the same rows.
+
+    Parameters
+    ----------
+    sample : Sample
+        Drawn for more parameters.
+    n_parameters : int
+    rows : int
+        That it was drawn from.
+    least : int
+        Rows that a fit needs.
+    alone : bool
+    """
+    to_fit, to_score = sample_sizes(n_parameters, rows, least=least, alone=alone)
+    a, b = _parts(sample, to_fit, to_score)
+    return Sample(sample.fit[:to_fit], b[0], _of_mean_one(a[1]), _of_mean_one(b[1]))
+
+
+def _parts(sample: Sample, to_fit: int, to_score: int) -> tuple[Weighed, Weighed]:
+    """Return the first rows of A, and those of B, which goes on backwards through A."""
+    back = max(0, to_score - len(sample.score))
+    score = np.concatenate([sample.score, sample.fit[::-1][:back]])[:to_score]
+    if sample.fit_weight is None or sample.score_weight is None:
+        return (sample.fit[:to_fit], None), (score, None)
+    both = np.concatenate([sample.score_weight, sample.fit_weight[::-1][:back]])[:to_score]
+    return (sample.fit[:to_fit], sample.fit_weight[:to_fit]), (score, both)
+
+
+def _of_mean_one(weights: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    return None if weights is None else weights / weights.sum() * len(weights)
 
 
 def propose(

@@ -7,11 +7,13 @@ folder. Each file is plain arrays, and nothing in it is ever executed. See ``doc
 from dfmr_dask.parties.hub import agree
 from dfmr_dask.parties.letters import Answer, Ballot, LocalFit, Proposal, Start
 from dfmr_dask.parties.merging import Merged, aggregate
+from dfmr_dask.parties.selecting import Chosen, select
 from dfmr_dask.parties.site import answer, fit_local, propose
 
 __all__ = [
     "Answer",
     "Ballot",
+    "Chosen",
     "LocalFit",
     "Merged",
     "Proposal",
@@ -21,4 +23,5 @@ __all__ = [
     "answer",
     "fit_local",
     "propose",
+    "select",
 ]

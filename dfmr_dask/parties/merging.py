@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from dfmr_dask.aggregate.aggregators import Aggregation
 from dfmr_dask.aggregate.aggregators import aggregate as aggregated
 from dfmr_dask.aggregate.alignment import like
 from dfmr_dask.aggregate.check import checked
+from dfmr_dask.aggregate.uncertainty import StandardErrors, reported_errors
 from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.files import write_json, write_mixture
-from dfmr_dask.errors import AggregationFailed, InvalidExchange, TooFewMessages
+from dfmr_dask.errors import AggregationFailed, InvalidExchange, NoStandardErrors, TooFewMessages
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.parties.exchange import Exchange
@@ -22,8 +24,9 @@ from dfmr_dask.parties.inbox import Inbox, Received, read_inbox
 from dfmr_dask.parties.letters import Ballot, LocalFit, Place, Start
 from dfmr_dask.parties.naming import check_site
 from dfmr_dask.parties.opening import read_letter
-from dfmr_dask.parties.voting import Poll, replayed, told
+from dfmr_dask.parties.voting import Poll, last_scores, replayed, told
 from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.standard_errors import told_of, write_errors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +45,9 @@ class Merged:
         What the check let stand.
     checked : bool
         Whether the check has come to its end.
+    scores : mapping of numbers of sites to pairs
+        What each site that was asked scores the mixture, in nats a row, and on how many rows.
+    errors : StandardErrors, or NoStandardErrors where nothing tells how sure the mixture is
     ballot : Ballot or None
         What sites must answer before the check can go on.
     waiting : tuple of str
@@ -58,6 +64,8 @@ class Merged:
     waiting: tuple[str, ...]
     rejected: Mapping[str, str]
     checked: bool = False
+    scores: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    errors: StandardErrors | NoStandardErrors = field(default_factory=NoStandardErrors)
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -75,6 +83,7 @@ class Merged:
             "checked": self.checked,
             "waiting": list(self.waiting),
             "ballot": None if self.ballot is None else self.ballot.name,
+            "standard_errors": told_of(self.errors),
         }
 
     @property
@@ -87,22 +96,23 @@ class Merged:
         for fate in ("dropped", "failed"):
             lines += [f"{fate} {site}: {why}" for site, why in told[fate].items()]
         lines += [f"doubt: {doubt}" for doubt in told["doubts"]]
+        lines += [f"note: {note}" for note in told["standard_errors"]["notes"]]
         return "\n".join(lines)
 
     def save(self, folder: Place) -> Path:
-        """Write ``model.npz``, ``verdict.json`` and the next ballot of the check, if there is one.
+        """Write ``model.npz``, ``standard_errors.zarr``, ``verdict.json`` and the next ballot.
 
         Returns
         -------
         Path
             Of the model.
         """
-        place = Path(folder)
+        place, units = Path(folder), dict(self.exchange.units)
         model = place / "model.npz"
-        units = dict(self.exchange.units)
         write_mixture(model, self.mixture, features=list(self.exchange.features), units=units)
         if self.ballot is not None:
             self.ballot.save(place)
+        write_errors(place, self.errors, self.exchange.features, units)
         write_json(place / "verdict.json", self.plain)
         return model
 
@@ -160,29 +170,34 @@ def aggregate(
     METHOD 12, and 11 step 8.
     """
     found = read_inbox(inbox)
-    given = start or (found.folder / "start.npz" if _has_start(found) else None)
+    usual = found.folder / "start.npz"
+    given = start or (usual if usual.is_file() else None)
     agreed, digest = (None, "") if given is None else read_letter(Path(given), Start)
     past = found.history("ballot-check")
     fits, exchange = _fits(found, agreed, digest, sites)
-    names = tuple(sorted({*fits, *(agreed.sites if agreed else ()), *_checked(sites)}))
+    names = tuple(sorted({*fits, *(agreed.sites if agreed else ()), *map(check_site, sites or ())}))
     fits = _as_heard(found, fits, past[0]) if past else fits
     settings = replace(
         exchange.settings, aggregator=aggregator, method=method, weights=weights,
         gates=None if gates is None else tuple(gates), rho=rho, unit=unit,
     )  # fmt: skip
-    outcome = _aggregation(found, names, fits, settings)
+    messages = _messages(found, names, fits)
+    outcome = _aggregation(messages, settings)
+    errors = partial(reported_errors, messages, outcome.parts)
     verdict, waiting = outcome.verdict, tuple(name for name in names if name not in fits)
     merged = Merged(
-        outcome.mixture, verdict, names, exchange, "aggregate", None, waiting, found.rejected
-    )
+        outcome.mixture, verdict, names, exchange, "aggregate", None, waiting, found.rejected,
+        errors=errors(outcome.mixture, "aggregate", 0),
+    )  # fmt: skip
     if agreed is None or not check or (waiting and not past and not close):
         return merged
-    return _after_check(merged, outcome, agreed, fits, found, past or (), close)
+    return _after_check(merged, outcome, errors, agreed, fits, found, past or (), close)
 
 
 def _after_check(
     merged: Merged,
     outcome: Aggregation,
+    errors: Callable[[Mixture, str, int], StandardErrors | NoStandardErrors],
     agreed: Start,
     fits: Mapping[str, Received[LocalFit]],
     inbox: Inbox,
@@ -207,16 +222,12 @@ def _after_check(
             f"the {chosen} scores better on the kept sites' samples than the aggregate: their "
             "estimates may come from different optima"
         )
+    scores = last_scores(poll, mixture)
     mixture = like(mixture, outcome.mixture)
-    return replace(merged, mixture=mixture, verdict=verdict, chosen=chosen, checked=True)
-
-
-def _has_start(inbox: Inbox) -> bool:
-    return (inbox.folder / "start.npz").is_file()
-
-
-def _checked(sites: Collection[str] | None) -> list[str]:
-    return [check_site(site) for site in sites or ()]
+    return replace(
+        merged, mixture=mixture, verdict=verdict, chosen=chosen, checked=True,
+        scores=scores, errors=errors(mixture, chosen, 0),
+    )  # fmt: skip
 
 
 def _fits(
@@ -262,17 +273,20 @@ def _as_heard(
     return {site: came[site] for site in past}
 
 
-def _aggregation(
-    inbox: Inbox, names: tuple[str, ...], fits: Mapping[str, Received[LocalFit]], settings: Settings
-) -> Aggregation:
+def _messages(
+    inbox: Inbox, names: tuple[str, ...], fits: Mapping[str, Received[LocalFit]]
+) -> list[Message]:
     reasons = {name.removesuffix(".npz").removesuffix("-fit"): f"{name}: {why}"
                for name, why in inbox.rejected.items()}  # fmt: skip
-    messages = [
+    return [
         replace(fits[name].letter.message, partition=i)
         if name in fits
         else Message.failed(i, reasons.get(name, "it sent no fit"))
         for i, name in enumerate(names)
     ]
+
+
+def _aggregation(messages: Sequence[Message], settings: Settings) -> Aggregation:
     try:
         return aggregated(messages, aggregator=settings.aggregator, rule=settings.rule)
     except TooFewMessages:

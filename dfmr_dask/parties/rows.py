@@ -16,6 +16,7 @@ from dfmr_dask.parties.exchange import Exchange
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run import partition
 from dfmr_dask.run.partition import Drawn, LocalSettings
+from dfmr_dask.run.settings import MAX_COMPONENTS
 from dfmr_dask.run.tasks import Failure, InProcess
 
 ROWS_FOR_SEED = 1000
@@ -87,7 +88,8 @@ def _bytes_of(reader: Any) -> bytes:
 
 def drawn_samples(source: Source, local: LocalSettings) -> Drawn:
     """Draw the samples A and B, the same rows whenever they are drawn."""
-    p = local.family.n_parameters(local.n_components, source.n_features)
+    order = max(local.n_components, MAX_COMPONENTS)  # so that other orders read the same rows
+    p = local.family.n_parameters(order, source.n_features)
     wanted = sum(sample_sizes(p, source.plan.partitions[0].rows or 1 << 62))
     reader = source.sample_rows(0, wanted, generator(local.seed, Stage.SAMPLE_BLOCKS))
     drawn: Drawn = given(

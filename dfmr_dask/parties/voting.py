@@ -12,8 +12,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from dfmr_dask.aggregate.questions import Answers, Count, Improve, Propose, Question, Score, Steps
+from dfmr_dask.aggregate.questions import (
+    Answers,
+    Count,
+    Improve,
+    Propose,
+    Question,
+    Resemble,
+    Score,
+    Steps,
+)
 from dfmr_dask.errors import InvalidExchange, TooFewMessages
+from dfmr_dask.mixture import Mixture
 from dfmr_dask.parties.exchange import Exchange
 from dfmr_dask.parties.inbox import Inbox, Received
 from dfmr_dask.parties.letters import Answer, Ballot, History
@@ -41,6 +51,8 @@ class Poll:
         Go on without the sites that have not answered the ballot that stands.
     heard : list of mappings
         Grows by a round with each ballot that is closed.
+    replies : list of questions and answers
+        Of the rounds that are closed.
     """
 
     exchange: Exchange
@@ -52,11 +64,14 @@ class Poll:
     heard: list[Mapping[str, str]]
     proposed: Callable[[Question], Answers] = lambda question: Answers({})
     digests: set[str] = field(default_factory=set)
+    replies: list[tuple[Question, Answers]] = field(default_factory=list)
 
     def reply(self, question: Question) -> Answers | Ballot:
         """Return the answers to a question, or the ballot that asks for them."""
         if isinstance(question, Count | Propose):
             return self.proposed(question)
+        if isinstance(question, Resemble):  # no file carries an answer to it
+            return Answers({})
         number = len(self.heard)
         label, history = f"{self.prefix}-{number}", tuple(self.heard)
         ballot = Ballot(self.exchange, label, question, self.sites, history)
@@ -72,7 +87,9 @@ class Poll:
         self.heard.append({site: one.digest for site, one in answered.items()})
         numbers = {site: i for i, site in enumerate(self.sites)}
         values = {numbers[site]: one.letter.value for site, one in answered.items()}
-        return Answers(dict(sorted(values.items())))
+        said = Answers(dict(sorted(values.items())))
+        self.replies.append((question, said))
+        return said
 
     def _is_last(self, number: int) -> bool:
         """Tell whether it is the ballot that stands, which alone can be closed before its time."""
@@ -152,3 +169,13 @@ def replayed(steps: Steps[Found], poll: Poll) -> Found | Ballot:
 def told(rejected: Mapping[str, str]) -> str:
     """Say which files were rejected, and why."""
     return "; ".join(f"{name} ({why})" for name, why in sorted(rejected.items())[:20]) or "no file"
+
+
+def last_scores(poll: Poll, mixture: Mixture) -> dict[int, tuple[float, float]]:
+    """Return what sites scored the mixture that was chosen, in the vote at the end."""
+    question, answers = poll.replies[-1] if poll.replies else (None, Answers({}))
+    if not isinstance(question, Score):
+        return {}
+    place = [one is mixture for one in question.candidates].index(True)
+    heard = answers.heard.items()
+    return {i: (float(one.values[place]), float(one.rows_to_score)) for i, one in heard}

@@ -47,9 +47,10 @@ class Agreed:
     proposers: tuple[int, ...] = ()
 
 
-def agree_on_start(context: Context) -> Agreed:
-    """Draw samples, propose, score, vote, and improve in rounds (METHOD 11, steps 1 to 6)."""
-    samples, given = _draw_samples(context), context.settings.start
+def agree_on_start(context: Context, samples: Mapping[int, Any] | None = None) -> Agreed:
+    """Draw samples if there are none, propose, score, vote, improve (METHOD 11, steps 1 to 6)."""
+    samples = samples_of(context) if samples is None else samples
+    given = context.settings.start
     if context.settings.method == "paper":
         return Agreed(given, None, samples)
     asking = Asking(context, samples)
@@ -66,11 +67,12 @@ def agreed_again(
     total_rows: int | None,
     sample_rows: int,
     proposers: Sequence[int],
+    samples: Mapping[int, Any] | None = None,
 ) -> Agreed:
     """Return what was agreed in a run that was interrupted, without another vote.
 
-    Samples are drawn again, and the pilots of those whose proposals were heard; as random numbers
-    go by addresses, they and the fits from there are the same bits.
+    The pilots of those whose proposals were heard are made again; as random numbers go by
+    addresses, they and the fits from there are the same bits.
 
     Parameters
     ----------
@@ -78,16 +80,33 @@ def agreed_again(
         Of the same source and settings.
     start, total_rows, sample_rows, proposers
         As they stand in :class:`Agreed`.
+    samples : mapping of partition to handle, optional
+        As they were; by default they are drawn again.
     """
-    asking = Asking(context, _draw_samples(context))
+    asking = Asking(context, samples_of(context) if samples is None else samples)
     pilots = {i: asking.pilot(i) for i in proposers}
     return Agreed(start, total_rows, asking.samples, pilots, sample_rows, tuple(proposers))
 
 
-def _draw_samples(context: Context) -> dict[int, Any]:
-    """Draw samples in all partitions, or in 400 random ones of a larger number.
+def samples_of(context: Context) -> dict[int, Any]:
+    """Return the samples of the order of the fit, drawn now unless they are there."""
+    drawn = draw_samples(context) if context.drawn is None else context.drawn
+    if context.settings.selection is None:
+        return dict(drawn)
+    submit, local = context.tasks.submit, context.local
+    return {
+        i: one  # that killed or blocked its worker, and is not asked again
+        if getattr(one, "verdict", None) is not None
+        else submit("start", ("trimmed", i), partition.trimmed, one, local)
+        for i, one in drawn.items()
+    }
 
-    Where each partition starts on its own, all of them need samples.
+
+def draw_samples(context: Context) -> dict[int, Any]:
+    """Draw samples (METHOD 11, step 1) in all partitions, or in 400 random ones of a larger number.
+
+    Where each partition starts on its own, all of them need samples. Where the order is yet to be
+    chosen, they are large enough for the largest one.
     """
     voters = list(range(len(context.source.plan)))
     if len(voters) > MOST_VOTERS and context.settings.method != "paper":
@@ -98,7 +117,8 @@ def _draw_samples(context: Context) -> dict[int, Any]:
 
 def _draw_sample(context: Context, i: int) -> Any:
     source, j = context.rows_of(i, frozenset(context.byzantine))
-    p = context.settings.family.n_parameters(context.settings.n_components, source.n_features)
+    order = context.local.most_components or context.settings.n_components
+    p = context.settings.family.n_parameters(order, source.n_features)
     rows = source.plan.partitions[j].rows or 1 << 62
     wanted = sum(sample_sizes(p, rows, alone=context.local.alone))
     rng = generator(context.settings.seed, Stage.SAMPLE_BLOCKS, i)

@@ -12,10 +12,11 @@ from dfmr_dask.aggregate.questions import (
     Improve,
     Propose,
     Question,
+    Resemble,
     Score,
     Terms,
 )
-from dfmr_dask.run import partition, rounds
+from dfmr_dask.run import partition, resembling, rounds
 from dfmr_dask.run.context import Context
 from dfmr_dask.run.tasks import Failure, Key
 
@@ -76,6 +77,7 @@ class Asking:
         name, function, given = self._task(question)
         byzantine = frozenset(() if self.honest else self.context.byzantine)
         attack, submit = self.context.attack("proposals"), self.context.tasks.submit
+        name = (*self.context.called, *name)
         handles = {}
         for i in question.partitions:
             said = () if isinstance(question, Count) else (attack if i in byzantine else None,)
@@ -95,6 +97,9 @@ class Asking:
             case Improve():
                 counts = question.together, question.iterations
                 return (question.key,), rounds.improve, (self._shared(question), *counts, local)
+            case Resemble():
+                start = self.context.tasks.share(question.start)
+                return (question.key,), resembling.resemble, (start, local)
 
     def _shared(self, question: Score | Improve) -> Any:
         return self.context.tasks.share(tuple(question.candidates))

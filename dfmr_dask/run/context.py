@@ -29,7 +29,11 @@ def unchanged(i: int, came: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """What all stages of a run share."""
+    """What all stages of a run share.
+
+    ``called`` stands in the keys of questions, where a run asks two sets of partitions: Dask
+    answers a key that it holds with the old result.
+    """
 
     source: Source
     settings: Settings
@@ -37,6 +41,8 @@ class Context:
     emit: Emit
     ledger: Ledger | None = None
     replacement: Source | None = None
+    drawn: Mapping[int, Any] | None = None  # handles of samples, drawn before the order was known
+    called: Key = ()
 
     @property
     def byzantine(self) -> tuple[int, ...]:
@@ -61,6 +67,8 @@ class Context:
             alone=len(self.source.plan) == 1,
             outliers=chosen.outliers,
             dtype_work=chosen.dtype_work,
+            shared_components=chosen.shared_components,
+            most_components=chosen.selection.max_components if chosen.selection else None,
         )
 
     def fits_run(self, mixture: Any) -> bool:

@@ -21,7 +21,8 @@ from dfmr_dask.run.settings import Settings
 
 FIT = (
     *("family", "n_components", "tol", "reg_covar", "max_iter", "n_init", "init_params"),
-    *("start", "seed", "corruption", "outliers", "dtype_work"),
+    *("start", "seed", "corruption", "outliers", "dtype_work", "places", "selection"),
+    *("shared_components",),
 )
 AGGREGATION = ("method", "weights", "gates", "rho", "unit", "aggregator", "compare", "polish")
 SHOWN = 8
@@ -87,7 +88,12 @@ def identity(source: Source, settings: Settings, replacement: Source | None) -> 
 
 
 def check_same(
-    before: Mapping[str, Any], now: Mapping[str, Any], was: Pieces, here: Pieces, fitted: set[int]
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    was: Pieces,
+    here: Pieces,
+    fitted: set[int],
+    interleaved: bool = False,
 ) -> set[int]:
     """Return which fitted partitions stay as they are; raise where a run cannot go on.
 
@@ -99,6 +105,8 @@ def check_same(
         Of the source when the run began, and now.
     fitted : set of int
         Partitions that the ledger has messages of.
+    interleaved : bool
+        Whether the run chose partitions with rows from all over the source.
 
     Raises
     ------
@@ -114,7 +122,12 @@ def check_same(
     found += differences(was_told, {"source": now["source"], "fit": now["fit"]})
     moved = [i for i in sorted(fitted) if i >= len(here.boxes) or here.boxes[i] != was.boxes[i]]
     last = len(was.boxes) - 1
-    if moved and not (grown and moved == [last] and last < len(here.boxes)):
+    if grown and interleaved:
+        found.append(
+            "the source has grown, and the partitions that the run chose hold rows from all over "
+            "what it was: rows that were appended cannot be fitted beside them"
+        )
+    elif moved and not (grown and moved == [last] and last < len(here.boxes)):
         found.append(f"{_named(moved)} would lie elsewhere in the source")
     if grown and now["fit"]["corruption"] is not None:
         found.append("the source has grown, and others would be Byzantine in the simulation")

@@ -2,11 +2,15 @@
 
 run.json            first: settings, source, and the identity of the run; state "running"
 pieces.json         where each partition lies, and which chunks were there
+selection.json      how the number of components was chosen, where it was
+likeness.json       which way the run takes by the likeness of its pieces
 start.npz           the common start, once it is agreed, and N
 messages/00000.npz  what the partitions of one task said, as it arrives
 unanswered.json     partitions that gave no answer at all, and why: asked again when a run goes on
 model.npz           the mixture
 partitions.zarr     the table of partitions, and as partitions.csv
+standard_errors.zarr how sure the mixture is, where that can be told; mixture.png draws it
+pieces.zarr         the table of pieces that the way was chosen by, and as pieces.csv
 summary.json        last: its presence is the mark of a finished run
 
 Every file appears whole or not at all, and nothing but the summary says that the rest is complete.
@@ -24,6 +28,7 @@ from typing import Any
 import xarray as xr
 
 from dfmr_dask.data.files import (
+    plain,
     read_facts,
     read_json,
     read_mixture,
@@ -31,16 +36,18 @@ from dfmr_dask.data.files import (
     write_json,
     write_mixture,
 )
-from dfmr_dask.data.messages import read_messages, write_messages
+from dfmr_dask.data.messages import read_folder, write_messages
 from dfmr_dask.data.stores import write_dataset
 from dfmr_dask.errors import InvalidMessage, RunFolderExists, RunUnfinished
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.places import aside, check_room, forget, set_aside
 from dfmr_dask.run.results import as_csv
+from dfmr_dask.selection.curve import Selection, as_plain, selection_from
 
 DESCRIPTION, SUMMARY, MESSAGES = "run.json", "summary.json", "messages"
 PIECES, START, UNANSWERED = "pieces.json", "start.npz", "unanswered.json"
+SELECTION, WAY = "selection.json", "likeness.json"
 LARGEST_JSON = 1 << 28
 
 
@@ -149,7 +156,7 @@ class Ledger:
         """Let the run go on with the messages of some partitions; it is unfinished from here."""
         (self.folder / SUMMARY).unlink(missing_ok=True)
         (self.folder / UNANSWERED).unlink(missing_ok=True)
-        for path, said in self._files():
+        for path, said in read_folder(self.folder / MESSAGES):
             left = [message for message in said if message.partition in stay]
             if len(left) < len(said) or not left:
                 path.unlink()  # first: a file is called by the lowest number in it
@@ -157,6 +164,15 @@ class Ledger:
         self.describe(description, pieces)
         earlier = aside(self.folder)
         return Ledger(self.folder, earlier if earlier.is_dir() else None)
+
+    def record_selection(self, found: Selection) -> None:
+        """Write how the number of components was chosen; no row is in it."""
+        write_json(self.folder / SELECTION, plain(as_plain(found)))
+
+    def selection(self) -> Selection | None:
+        """Return how the number of components was chosen, if that is there."""
+        told = self._told(SELECTION)
+        return selection_from(told) if told else None
 
     def record_start(self, mixture: Mixture, **facts: Any) -> None:
         """Write the common start, and what was agreed with it."""
@@ -166,6 +182,19 @@ class Ledger:
         """Return the common start and what was agreed with it, if it is there."""
         path = self.folder / START
         return (read_mixture(path), read_facts(path)) if path.is_file() else None
+
+    def record_way(
+        self, way: Mapping[str, Any], planned_rows: Sequence[int], pieces: Mapping[str, Any]
+    ) -> None:
+        """Write which way the run takes, and the partitions that are fitted there."""
+        write_json(self.folder / WAY, way)
+        write_json(self.folder / PIECES, pieces)
+        described = {**self.description(), "planned_rows": list(planned_rows)}
+        write_json(self.folder / DESCRIPTION, described)
+
+    def way(self) -> dict[str, Any] | None:
+        """Return which way the run takes; None before its start is final, or if it had none."""
+        return (self._told(WAY) or None) if (self.folder / START).is_file() else None
 
     def record_messages(self, messages: Sequence[Message]) -> None:
         """Write what the partitions of one task said, as one file."""
@@ -180,20 +209,27 @@ class Ledger:
 
     def unanswered(self) -> dict[int, str]:
         """Return partitions that gave no answer, and why."""
-        path = self.folder / UNANSWERED
-        found = read_json(path, LARGEST_JSON) if path.is_file() else {}
-        return {int(i): str(text) for i, text in found.items()}
+        return {int(i): str(text) for i, text in self._told(UNANSWERED).items()}
 
     def record_model(self, mixture: Mixture, table: xr.Dataset, **facts: Any) -> list[Path]:
         """Write the mixture and the table of partitions, and name the files."""
-        model, partitions = self.folder / "model.npz", self.folder / "partitions.zarr"
-        text = self.folder / "partitions.csv"
+        model = self.folder / "model.npz"
         write_mixture(model, mixture, **facts)
-        if partitions.exists():  # of this run, before it went on
-            shutil.rmtree(partitions)
-        write_dataset(partitions, table)
+        return [model, *self.record_table("partitions", table)]
+
+    def record_table(self, name: str, table: xr.Dataset) -> list[Path]:
+        """Write a table as Zarr and as text, and name both."""
+        text = self.folder / f"{name}.csv"
         write_bytes(text, as_csv(table))
-        return [model, partitions, text]
+        return [self._stored(name, table), text]
+
+    def _stored(self, name: str, table: xr.Dataset) -> Path:
+        """Write a table in place of what the run had before it went on."""
+        path = self.folder / f"{name}.zarr"
+        if path.exists():
+            shutil.rmtree(path)
+        write_dataset(path, table)
+        return path
 
     def finish(self, summary: Mapping[str, Any]) -> Path:
         """Write the summary, which marks the run as finished, and remove what it replaces."""
@@ -212,8 +248,7 @@ class Ledger:
 
     def pieces(self) -> dict[str, Any]:
         """Return where partitions lay and what was there when the run began."""
-        path = self.folder / PIECES
-        return dict(read_json(path, LARGEST_JSON)) if path.is_file() else {}
+        return self._told(PIECES)
 
     def summary(self) -> dict[str, Any]:
         """Return the summary of the finished run."""
@@ -231,7 +266,11 @@ class Ledger:
         InvalidMessage
             When a file holds something else, or two tell of one partition.
         """
-        found = [message for _, said in self._files(strict=True) for message in said]
+        found = [
+            message
+            for _, said in read_folder(self.folder / MESSAGES, strict=True)
+            for message in said
+        ]
         found += [Message.failed(i, reason) for i, reason in self.unanswered().items()]
         if len({message.partition for message in found}) < len(found):
             raise InvalidMessage(f"{self.folder / MESSAGES} holds two messages of one partition")
@@ -239,22 +278,16 @@ class Ledger:
 
     def answered(self) -> dict[int, Message]:
         """Return the messages that can be read; what a disk has spoiled is fitted again."""
-        return {one.partition: one for _, said in self._files() for one in said}
+        return {
+            one.partition: one for _, said in read_folder(self.folder / MESSAGES) for one in said
+        }
 
     def partitions(self) -> xr.Dataset:
         """Return the table of partitions."""
         table: xr.Dataset = xr.open_zarr(self.folder / "partitions.zarr", chunks=None).load()
         return table
 
-    def _files(self, *, strict: bool = False) -> list[tuple[Path, tuple[Message, ...]]]:
-        """Read the files of messages, one or more of them in each."""
-        found = []
-        for path in sorted((self.folder / MESSAGES).glob("*.npz")):
-            try:
-                said = read_messages(path)
-            except InvalidMessage:
-                if strict:
-                    raise
-                said = ()
-            found.append((path, said))
-        return found
+    def _told(self, name: str) -> dict[str, Any]:
+        """Return what a file says; nothing where it is not there."""
+        path = self.folder / name
+        return dict(read_json(path, LARGEST_JSON)) if path.is_file() else {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,10 @@ from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.tasks import Failure, described
 from dfmr_dask.run.valid import Reader, Valid, read_valid
 
+# A feature: of the common start, for each component, where partitions share components. Such a
+# partition has few rows of some of them, which would fit noise, or what other components have.
+PRIOR_ROWS = 3.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSettings:
@@ -47,6 +51,8 @@ class LocalSettings:
     alone: bool = False
     outliers: float | None = None
     dtype_work: str = "float64"
+    most_components: int | None = None  # that samples are drawn for, where the order is chosen
+    shared_components: bool = False  # partitions have weights of their own, and all else in common
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +82,9 @@ def draw(partition: int, reader: Reader, settings: LocalSettings) -> Drawn | Fai
         valid = read_valid(reader, settings.outliers)
         x = valid.table
         _check_rows(valid, settings)
-        p = settings.family.n_parameters(settings.n_components, x.shape[1])
-        least = settings.family.min_rows(settings.n_components, x.shape[1])
+        order = settings.most_components or settings.n_components
+        p = settings.family.n_parameters(order, x.shape[1])
+        least = settings.family.min_rows(order, x.shape[1])
         rng = generator(settings.seed, Stage.SAMPLE, partition)
         sample = start.draw_sample(
             x, p, rng, least=least, alone=settings.alone, weights=valid.weights
@@ -85,6 +92,19 @@ def draw(partition: int, reader: Reader, settings: LocalSettings) -> Drawn | Fai
         return Drawn(sample, len(x), valid.mass, valid.read)
     except Exception as error:  # a bad partition is data
         return Failure(_told(error))
+
+
+def trimmed(drawn: Drawn | Failure, settings: LocalSettings) -> Drawn | Failure:
+    """Return what a partition would have drawn for the order that was chosen since."""
+    if isinstance(drawn, Failure):
+        return drawn
+    d = drawn.sample.fit.shape[1]
+    least = settings.family.min_rows(settings.n_components, d)
+    if drawn.rows < least:
+        return Failure(_too_few(drawn.rows, settings.n_components, d, least))
+    p = settings.family.n_parameters(settings.n_components, d)
+    sample = start.trimmed(drawn.sample, p, drawn.rows, least=least, alone=settings.alone)
+    return replace(drawn, sample=sample)
 
 
 def seen(partition: int, drawn: Drawn | Failure) -> int | Failure:
@@ -180,10 +200,13 @@ def fit(
     try:
         valid = read_valid(reader, settings.outliers)
         rows, dropped, mass = valid.rows, valid.dropped, valid.mass
+        if not rows and valid.lost:
+            return Message.failed(partition, f"none of its chunks can be read: {valid.why}")
         if not rows:
             return Message(partition, "empty", 0, dropped)
         _check_rows(valid, settings)
         first, name = _start(partition, common, own, drawn, settings)
+        lean = settings.shared_components and name == "common"
         local = em.fit(
             valid.x,
             first,
@@ -193,6 +216,7 @@ def fit(
             max_iter=settings.max_iter,
             sample_weight=valid.weights,
             dtype_work=settings.dtype_work,
+            prior_rows=PRIOR_ROWS * len(settings.features) if lean else 0.0,
         )
     except Exception as error:  # a bad partition is data
         return Message.failed(partition, _told(error), rows, dropped)
@@ -202,6 +226,7 @@ def fit(
         rows,
         dropped,
         local.mixture,
+        reason=f"{valid.lost} rows were left out: {valid.why}" if valid.lost else "",
         n_iter=local.n_iter,
         converged=local.converged,
         log_likelihood=local.log_likelihood,
@@ -253,12 +278,15 @@ def _check_rows(valid: Valid, settings: LocalSettings) -> None:
     needed = settings.family.min_rows(settings.n_components, len(settings.features))
     if valid.rows < needed:
         raise DegenerateRows(
-            f"{valid.rows} valid rows; {settings.n_components} components of "
-            f"{len(settings.features)} features need at least {needed}"
+            _too_few(valid.rows, settings.n_components, len(settings.features), needed)
         )
     if len(valid.constant):
         names = ", ".join(repr(settings.features[i]) for i in valid.constant)
         raise DegenerateRows(f"constant in every row: feature {names}")
+
+
+def _too_few(rows: int, order: int, d: int, needed: int) -> str:
+    return f"{rows} valid rows; {order} components of {d} features need at least {needed}"
 
 
 def _told(error: Exception) -> str:

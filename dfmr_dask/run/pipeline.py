@@ -1,22 +1,25 @@
-"""The order of the stages: start, fit, aggregate, check, polish. No other file knows it."""
+"""The order of the stages: select, start, fit, aggregate, check, polish. No other file knows it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dfmr_dask.aggregate.alignment import like
+from dfmr_dask.aggregate.uncertainty import reported_errors
 from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import Source
-from dfmr_dask.errors import DegenerateRows, InvalidSource
-from dfmr_dask.message import Message
-from dfmr_dask.run.agreement import Agreed, agree_on_start, agreed_again
 from dfmr_dask.run.context import Context
+from dfmr_dask.run.demands import check_replacement, check_sizes
 from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.likeness import start_and_way
+from dfmr_dask.run.pieces import piece_table
 from dfmr_dask.run.polish import Polished, polish
+from dfmr_dask.run.remarks import remarks
 from dfmr_dask.run.results import Result
+from dfmr_dask.run.selection import choose_order
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.stages import (
     aggregate_messages,
@@ -25,11 +28,14 @@ from dfmr_dask.run.stages import (
     score,
 )
 from dfmr_dask.run.tasks import Tasks
-from dfmr_dask.run.waiting import NOT_AWAITED
+from dfmr_dask.run.way import Way
 
-NAMED = 20  # partitions that a note lists
+UNFILTERED = (
+    "the pieces of the source are not alike, and none was dropped for being unlike: what is bad in "
+    "them is in the model; plan='chunks' filters them all the same"
+)
 
-__all__ = ["Result", "Settings", "check_sizes", "fit"]
+__all__ = ["Result", "Settings", "fit", "timed"]
 
 
 def fit(
@@ -72,10 +78,15 @@ def fit(
     check_replacement(source, settings, replacement)
     context = Context(source, settings, tasks, emit, ledger, replacement)
     seconds: dict[str, float] = {}
-
     known = {} if ledger is None else ledger.answered()
+
+    selection = None
+    if settings.selection is not None:
+        with timed(seconds, "select"):
+            context, selection = choose_order(context)
+
     with timed(seconds, "start"):
-        agreed = agree(context, known)
+        context, agreed, way = start_and_way(context, known)
 
     with timed(seconds, "fit"):
         messages = fit_partitions(context, agreed, known)
@@ -85,118 +96,57 @@ def fit(
 
     with timed(seconds, "check"):
         chosen, mixture = check(context, aggregation, agreed)
-        verdict = aggregation.verdict
-        if chosen in ("start", "center"):
-            verdict = verdict.doubted(
-                f"the {chosen} scores better on the kept partitions' samples than the aggregate: "
-                "their estimates may come from different optima"
-            )
+        verdict = doubted(aggregation.verdict, chosen, way)
 
     # Polishing starts from what won the check: a wrong optimum cannot be polished away, and the
     # passes are judged on all rows of the kept partitions, where the check has samples only.
     polished = Polished(mixture, 0)
-    if settings.polish:
+    if context.settings.polish:
         with timed(seconds, "polish"):
-            polished = polish(context, messages, verdict.kept, mixture)
+            gated = way is None or not way.interleaved
+            polished = polish(context, messages, verdict.kept, mixture, gated=gated)
 
     with timed(seconds, "check"):
         compared = {name: other.mixture for name, other in others.items()}
         scores, rows = score(context, aggregation, agreed, [polished.mixture, *compared.values()])
 
-    said = [polished.note] if polished.note else []
+    mixture = like(polished.mixture, aggregation.mixture)  # the verdict names its components
+    with timed(seconds, "errors"):
+        errors = reported_errors(messages, aggregation.parts, mixture, chosen, polished.passes)
+    said = remarks(context.settings, messages, verdict, selection, polished)
     return Result(
-        like(polished.mixture, aggregation.mixture),  # the verdict names the aggregate's components
-        verdict,
-        messages,
-        agreed.start,
-        compared,
-        scores[0],
-        rows,
-        dict(zip(compared, scores[1:], strict=True)),
-        seconds,
-        context.byzantine,
-        (*source.plan.notes, *notes, *said, *notes_on(settings, messages, verdict)),
-        chosen,
-        polished.passes,
+        mixture=mixture,
+        verdict=verdict,
+        messages=messages,
+        start=agreed.start,
+        compared=compared,
+        score=scores[0],
+        score_rows=rows,
+        scores=dict(zip(compared, scores[1:], strict=True)),
+        seconds=seconds,
+        byzantine=context.byzantine,
+        notes=(*context.source.plan.notes, *notes, *said),
+        chosen=chosen,
+        passes=polished.passes,
+        errors=errors,
+        selection=selection,
+        source=context.source,
+        settings=context.settings,
+        way=way,
+        pieces=None if way is None else piece_table(source, way),
     )
 
 
-def agree(context: Context, known: Mapping[int, Message]) -> Agreed:
-    """Agree on the start and write it down, or take the one that a run had before it was cut.
-
-    Whatever is fitted later, rows that were appended included, starts there and with that N.
-    """
-    ledger = context.ledger
-    recorded = None if ledger is None else ledger.start()
-    if recorded is not None:
-        start, facts = recorded
-        asked = [i for i in facts.pop("proposers") if i not in known]
-        return agreed_again(context, start, proposers=asked, **facts)
-    agreed = agree_on_start(context)
-    if ledger is not None and agreed.start is not None:
-        facts = {"total_rows": agreed.total_rows, "sample_rows": agreed.sample_rows}
-        ledger.record_start(agreed.start, proposers=list(agreed.proposers), **facts)
-    return agreed
-
-
-def notes_on(settings: Settings, messages: Sequence[Message], verdict: Verdict) -> Iterator[str]:
-    """Say what users should know of the fits that were merged."""
-    absent = [message for message in messages if message.reason.startswith(NOT_AWAITED)]
-    if absent:
-        numbers = ", ".join(str(message.partition) for message in absent[:NAMED])
-        more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
-        yield f"{absent[0].reason}; these were missing: {numbers}{more}"
-    among = frozenset(verdict.kept)
-    kept = [message for message in messages if message.partition in among]
-    slow = sum(not message.converged for message in kept)
-    if slow:
-        yield (
-            f"EM did not converge in {slow} of {len(kept)} kept partitions within max_iter = "
-            f"{settings.max_iter} iterations; allow more, or a larger tol"
+def doubted(verdict: Verdict, chosen: str, way: Way | None) -> Verdict:
+    """Add what speaks against a verdict beyond the distances: the check, and the way taken."""
+    if way is not None and way.interleaved:
+        verdict = verdict.doubted(UNFILTERED)
+    if chosen in ("start", "center"):
+        verdict = verdict.doubted(
+            f"the {chosen} scores better on the kept partitions' samples than the aggregate: "
+            "their estimates may come from different optima"
         )
-    parameters = max((m.mixture.n_parameters for m in kept if m.mixture is not None), default=0)
-    scarce = sum(message.rows < parameters for message in kept)
-    if scarce:
-        yield (
-            f"{scarce} of {len(kept)} kept partitions have fewer rows than the {parameters} free "
-            "parameters of the model; make partitions larger, or ask for fewer components"
-        )
-
-
-def check_sizes(source: Source, settings: Settings) -> None:
-    """Raise when no partition of the plan has rows enough, before anything is read."""
-    needed = settings.family.min_rows(settings.n_components, source.n_features)
-    sizes = [p.rows for p in source.plan.partitions if source.plan.rows is not None]
-    if sizes and max(sizes) < needed:
-        raise DegenerateRows(
-            f"the largest partition has {max(sizes)} rows; {settings.n_components} components of "
-            f"{source.n_features} features need at least {needed} in each. Make partitions larger "
-            "(rows_per_partition=, or a smaller n_partitions=), or ask for fewer components."
-        )
-    start = settings.start
-    if start is not None and start.n_features != source.n_features:
-        raise DegenerateRows(
-            f"the start has {start.n_features} features, the source {source.n_features}"
-        )
-    if start is not None and start.n_components != settings.n_components:
-        raise DegenerateRows(
-            f"the start has {start.n_components} components; wanted {settings.n_components}"
-        )
-    if start is not None and start.family != settings.family:
-        raise DegenerateRows(f"the start is of {start.family}; wanted {settings.family}")
-
-
-def check_replacement(source: Source, settings: Settings, replacement: Source | None) -> None:
-    """Raise unless an attack on rows has rows of the same features to put in their place."""
-    corruption = settings.corruption
-    if corruption is None or "rows" not in corruption.stages:
-        return
-    if replacement is None:
-        raise InvalidSource("the attack 'data' needs a source of rows to put in place of others")
-    if replacement.n_features != source.n_features:
-        raise InvalidSource(
-            f"the replacement has {replacement.n_features} features, the source {source.n_features}"
-        )
+    return verdict
 
 
 @contextmanager

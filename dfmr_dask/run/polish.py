@@ -117,7 +117,12 @@ def step(
 
 
 def polish(
-    context: Context, messages: Sequence[Message], kept: Sequence[int], mixture: Mixture
+    context: Context,
+    messages: Sequence[Message],
+    kept: Sequence[int],
+    mixture: Mixture,
+    *,
+    gated: bool = True,
 ) -> Polished:
     """Make gated EM passes from a mixture over all rows of the kept partitions.
 
@@ -134,6 +139,8 @@ def polish(
     kept : sequence of int
         Partitions that take part.
     mixture : Mixture
+    gated : bool
+        Leave out of each pass who is not like the majority.
 
     Notes
     -----
@@ -149,7 +156,7 @@ def polish(
     here, note, taken = mixture, "", 0
     first = answers = _pass(context, kept, here, together, 0)
     while taken < context.settings.polish and not note:
-        there = matched(here, *_steps(context, kept, answers))
+        there = matched(here, *_steps(context, kept, answers), gated)
         if there is None:
             note = "half of the kept partitions or more gave no step that can be used"
             break

@@ -20,6 +20,8 @@ from dfmr_dask.run.places import aside
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.stages import planned_rows
+from dfmr_dask.run.standard_errors import write_errors
+from dfmr_dask.run.way import Way
 
 WHO_COMPUTES = ("cluster", "waiting")  # sections of a configuration that change no result
 SECRETS = "storage_options"  # the key whose values are credentials and the like
@@ -65,7 +67,8 @@ def recording(
         When the folder holds something that is no run.
     """
     Ledger.check(folder, overwrite=overwrite)
-    planned = planned_rows(source)
+    fitted = source if overwrite else _fitted(Ledger(folder), source)
+    planned = planned_rows(fitted)
     description = {
         "settings": told,
         "source": source.description,
@@ -73,7 +76,7 @@ def recording(
         "identity": identity(source, settings, replacement),
     }
     about = without_credentials(plain(description))
-    here = Pieces.of(source)
+    here = Pieces.of(fitted)
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -90,12 +93,19 @@ def recording(
             raise
 
 
+def _fitted(ledger: Ledger, source: Source) -> Source:
+    """Return the partitions that a run in a folder fits, if it has chosen them already."""
+    told = ledger.way() if source.plan.auto and ledger.holds_run(ledger.folder) else None
+    return source if told is None else Way.from_plain(told).source(source)
+
+
 def _continued(ledger: Ledger, about: Mapping[str, Any], here: Pieces) -> Ledger:
     """Return the ledger of a run that goes on, or is finished as it is."""
     before, answered = ledger.description(), ledger.answered()
     was = Pieces.from_plain(ledger.pieces())
     try:
-        stay = check_same(before["identity"], about["identity"], was, here, set(answered))
+        now = about["identity"]
+        stay = check_same(before["identity"], now, was, here, set(answered), _mixed(ledger))
     except RunDiffers as error:
         raise RunDiffers(
             f"the run in {ledger.folder} was begun otherwise: {error}. Choose another folder "
@@ -105,6 +115,11 @@ def _continued(ledger: Ledger, about: Mapping[str, Any], here: Pieces) -> Ledger
     if ledger.is_finished() and everybody and _asked(before) == _asked(about):
         return ledger
     return ledger.go_on(about, here.plain(), stay)
+
+
+def _mixed(ledger: Ledger) -> bool:
+    told = ledger.way()
+    return told is not None and Way.from_plain(told).interleaved
 
 
 def _asked(description: Mapping[str, Any]) -> Any:
@@ -127,7 +142,7 @@ def _add_notes(error: BaseException, folder: Path) -> None:
 def write_model(
     ledger: Ledger, source: Source, result: Result, table: xr.Dataset, **facts: Any
 ) -> dict[str, str]:
-    """Write model and table of partitions, and return the names of the folder's files.
+    """Write model and tables of partitions and pieces, and return the names of the folder's files.
 
     Parameters
     ----------
@@ -141,10 +156,17 @@ def write_model(
     """
     facts |= {"features": list(source.features), "units": dict(source.units)}
     model, partitions, text = ledger.record_model(result.mixture, table, **facts)
+    errors = write_errors(ledger.folder, result.errors, source.features, source.units)
+    pieces: dict[str, str] = {}
+    if result.pieces is not None:
+        store, rows = ledger.record_table("pieces", result.pieces)
+        pieces = {"pieces": str(store), "pieces_csv": str(rows)}
     return {
         "model": str(model),
         "partitions": str(partitions),
         "partitions_csv": str(text),
+        **errors,
+        **pieces,
         "messages": str(ledger.folder / MESSAGES),
         "summary": str(ledger.folder / SUMMARY),
     }

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from dfmr_dask.aggregate.uncertainty import StandardErrors
 from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.source import Source
+from dfmr_dask.errors import NoStandardErrors
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
+from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.way import Way
+from dfmr_dask.selection.curve import Selection
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +50,18 @@ class Result:
         What the check at the end let stand.
     passes : int
         How many polishing passes were taken from there.
+    errors : StandardErrors or NoStandardErrors
+        How sure the mixture is, or why nothing tells.
+    selection : Selection or None
+        How the number of components was chosen, where it was.
+    source : Source or None
+        The partitions that were fitted.
+    settings : Settings or None
+        As the way that was taken changed them.
+    way : Way or None
+        Which one that was, and why; None where the plan was no ``auto``.
+    pieces : xarray.Dataset or None
+        The table of the pieces that the way was chosen by.
     """
 
     mixture: Mixture
@@ -60,6 +77,12 @@ class Result:
     notes: tuple[str, ...] = ()
     chosen: str = "aggregate"
     passes: int = 0
+    errors: StandardErrors | NoStandardErrors = field(default_factory=NoStandardErrors)
+    selection: Selection | None = None
+    source: Source | None = None
+    settings: Settings | None = None
+    way: Way | None = None
+    pieces: xr.Dataset | None = None
 
 
 def partition_table(source: Source, result: Result) -> xr.Dataset:
@@ -97,7 +120,7 @@ def verdict_table(
         "status": _texts([m.status for m in messages]),
         "fate": _texts([fates[m.partition] for m in messages]),
         "kept": np.array([fates[m.partition] == "kept" for m in messages]),
-        "reason": _texts([reasons.get(m.partition, "") for m in messages]),
+        "reason": _texts([reasons.get(m.partition, m.reason) for m in messages]),
         "n_iter": np.array([m.n_iter for m in messages], dtype=np.int64),
         "converged": np.array([m.converged for m in messages]),
         "log_likelihood": np.array([m.log_likelihood for m in messages], dtype=np.float64),
@@ -125,6 +148,34 @@ def verdict_table(
         table[f"deviation_{name}"] = (dims, values[..., 0] if one else values, units)
     table["log_likelihood"].attrs["units"] = "nats a row"
     table["seconds"].attrs["units"] = "s"
+    return table
+
+
+def selection_table(found: Selection) -> xr.Dataset:
+    """Return the curve over orders that the number of components was chosen from.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimension ``n_components``; attributes tell the chosen order, why, and on how many rows.
+    """
+    units = {"score": "nats a row", "gain": "nats a row", "gain_error": "nats a row"}
+    columns = {
+        "score": found.scores,
+        "gain": found.gains,
+        "gain_error": found.gain_errors,
+        "bic": found.bic,
+        "bic_error": found.bic_errors,
+        "aic": found.aic,
+        "n_parameters": found.parameters,
+    }
+    table = xr.Dataset(
+        {name: ("n_components", column) for name, column in columns.items()},
+        coords={"n_components": list(found.orders)},
+        attrs={"chosen": found.n_components, "reason": found.reason, "rows": found.rows},
+    )
+    for name, unit in units.items():
+        table[name].attrs["units"] = unit
     return table
 
 

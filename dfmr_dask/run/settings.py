@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dfmr_dask.aggregate.aggregators import AGGREGATORS, rule_named
 from dfmr_dask.aggregate.component_filter import check_rule
@@ -17,6 +18,59 @@ from dfmr_dask.mixture import Mixture
 METHODS = ("blocks", "paper")
 WEIGHTS = ("shared", "free")
 WORK_DTYPES = ("float64", "float32")
+PLACES = ("flag", "drop", "ignore")
+AUTO, MAX_COMPONENTS = "auto", 10  # n_components that is chosen, and the most that it may be
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSettings:
+    """How the number of components is chosen.
+
+    Parameters
+    ----------
+    max_components : int
+        The largest that is tried.
+    min_gain : float, optional
+        Nats a row that a further component must bring; without it the BIC alone chooses.
+
+    Raises
+    ------
+    ValueError
+        When a value is out of range.
+    """
+
+    max_components: int = MAX_COMPONENTS
+    min_gain: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_positive("max_components", self.max_components, at_least=1)
+        if self.min_gain is not None:
+            _check_positive("min_gain", self.min_gain, at_least=0.0)
+
+
+def order_settings(
+    n_components: int | str, max_components: int = MAX_COMPONENTS, min_gain: float | None = None
+) -> dict[str, Any]:
+    """Return the settings that say the order: a number, or how one is chosen for ``"auto"``.
+
+    Raises
+    ------
+    ValueError
+        When it is neither.
+
+    Examples
+    --------
+    >>> from dfmr_dask.run.settings import order_settings
+    >>> order_settings(3)
+    {'n_components': 3}
+    >>> order_settings("auto", 6)["selection"]
+    OrderSettings(max_components=6, min_gain=None)
+    """
+    if n_components == AUTO:
+        return {"n_components": 1, "selection": OrderSettings(max_components, min_gain)}
+    if isinstance(n_components, str):
+        raise ValueError(f"n_components={n_components!r}; wanted a number, or {AUTO!r}")
+    return {"n_components": n_components}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +114,14 @@ class Settings:
         Rows further than so many robust spreads from their partition's median are left out.
     dtype_work : {"float64", "float32"}
         ``float32`` climbs in single precision as far as that can tell, and ends in double.
+    selection : OrderSettings, optional
+        How the order is chosen from the samples; ``n_components`` is 1 until it is.
+    shared_components : bool
+        Partitions have all but their weights in common, as the likeness of the pieces told: local
+        fits lean on the common start in components of which they have few rows.
+    places : {"flag", "drop", "ignore"}
+        What is done about pieces of an ``auto`` plan that fit better at other places than at their
+        own: they are told, left out of interleaved partitions as well, or not looked for.
 
     Raises
     ------
@@ -87,6 +149,9 @@ class Settings:
     corruption: Corruption | None = None
     outliers: float | None = None
     dtype_work: str = "float64"
+    selection: OrderSettings | None = None
+    places: str = "flag"
+    shared_components: bool = False
 
     def __post_init__(self) -> None:
         _check_choice("init_params", self.init_params, STARTS)
@@ -95,6 +160,7 @@ class Settings:
         _check_choice("unit", self.unit, UNITS)
         _check_choice("aggregator", self.aggregator, AGGREGATORS)
         _check_choice("dtype_work", self.dtype_work, WORK_DTYPES)
+        _check_choice("places", self.places, PLACES)
         for gate in self.gates or ():
             _check_choice("gates", gate, GATES)
         for name in self.compare:
@@ -110,7 +176,10 @@ class Settings:
         if self.unit == "component":
             check_rule(self.family, self.rule)
         if self.corruption is not None:
-            self.corruption.check_order(self.n_components)
+            most = self.selection.max_components if self.selection else self.n_components
+            self.corruption.check_order(most)
+        if self.selection is not None and self.start is not None:
+            raise ValueError("a start has an order; wanted none beside n_components='auto'")
         if self.corruption is None and "oracle" in (self.aggregator, *self.compare):
             raise ValueError("the oracle exists in simulations only: it needs a corruption")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from dfmr_dask.data.cost import MOST_TESTED, TESTED_BYTES
 from dfmr_dask.data.readers import BoxReader, WeightedRows
-from dfmr_dask.data.streaming import Block, Stream, regrouped
-from dfmr_dask.errors import DegenerateRows
+from dfmr_dask.data.streaming import Block, Lose, Stream, regrouped
 from dfmr_dask.families.base import Rows
 from dfmr_dask.kernels import even_rows
 from dfmr_dask.local.climbing import RowBlocks
-from dfmr_dask.local.outliers import Bounds, bounds, within
+from dfmr_dask.local.outliers import Bounds, within
+from dfmr_dask.run.tally import Tally, part_of, tiles
 
-TILE = 1 << 16  # rows
 Floats = NDArray[np.float64]
 Reader = Callable[[], Rows | WeightedRows] | Stream | Rows | WeightedRows
 
@@ -44,6 +43,11 @@ class Valid:
         Numbers of the columns that hold one value in all rows.
     read : int
         All rows that were read.
+    lost : int
+        Rows of blocks that could not be read and were left out, where a plan allows that; they are
+        among those dropped.
+    why : str
+        The reason that the first of them gave.
     """
 
     x: Rows | RowBlocks
@@ -53,13 +57,15 @@ class Valid:
     mass: float | None
     constant: NDArray[np.intp]
     read: int
+    lost: int = 0
+    why: str = ""
 
     @property
     def blocks(self) -> RowBlocks:
         """The rows and their weights in blocks, be they held or not."""
         if not isinstance(self.x, np.ndarray):
             return self.x
-        return [(self.x[tile], _part(self.weights, tile)) for tile in tiles(len(self.x))]
+        return [(self.x[tile], part_of(self.weights, tile)) for tile in tiles(len(self.x))]
 
     @property
     def table(self) -> Rows:
@@ -96,7 +102,7 @@ def read_valid(reader: Reader, outliers: float | None = None) -> Valid:
 
 def valid_rows(x: Rows, weights: Floats | None = None, outliers: float | None = None) -> Valid:
     """Return the rows that count, of rows (n, d) and weights (n,) in memory; see `read_valid`."""
-    tally = _Tally(len(x), _stride(len(x), x.dtype.itemsize * x.shape[1], outliers))
+    tally = Tally(len(x), _stride(len(x), x.dtype.itemsize * x.shape[1], outliers))
     good = np.ones(len(x), dtype=np.bool_)
     for tile in tiles(len(x)):
         good[tile] = tally.add(x[tile], None if weights is None else weights[tile])
@@ -119,72 +125,6 @@ def constant_columns(x: Rows) -> NDArray[np.intp]:
     return np.flatnonzero(same)
 
 
-def tiles(n: int) -> Iterator[slice]:
-    """Cut n rows into tiles, so that what is computed from them needs little memory."""
-    return (slice(i, i + TILE) for i in range(0, n, TILE))
-
-
-@dataclass(slots=True, eq=False)
-class _Tally:
-    """What is seen of rows on their way, whatever the blocks that they come in."""
-
-    rows: int  # that will come
-    step: int  # every so many-th row tells what an outlier is; 0 when nobody asks
-    seen: int = 0
-    came: int = 0  # those of weight 0 left out, as if they were not there
-    negative: int = 0
-    lowest: float = 0.0
-    total: float = 0.0
-    tested: list[Block] = field(default_factory=list)
-
-    def add(self, x: Rows, weights: Floats | None) -> NDArray[np.bool_]:
-        """Count a block, and tell which of its rows are there and finite."""
-        good = np.ones(len(x), dtype=np.bool_)
-        if np.issubdtype(x.dtype, np.floating):
-            for tile in tiles(len(x)):
-                good[tile] = np.isfinite(x[tile]).all(axis=1)
-        self.came += len(x) if weights is None else int(np.count_nonzero(weights))
-        if weights is not None:
-            good &= np.isfinite(weights) & (weights != 0.0)
-            self._weigh(weights)
-        if self.step:
-            every = slice(-self.seen % self.step, None, self.step)
-            self.tested.append(_only(good[every], x[every], _part(weights, every)))
-        self.seen += len(x)
-        return good
-
-    def _weigh(self, weights: Floats) -> None:
-        below = weights < 0.0
-        if below.any():
-            self.negative += int(np.count_nonzero(below))
-            self.lowest = min(self.lowest, float(weights[below].min()))
-        with np.errstate(over="ignore"):
-            self.total += float(weights.sum(where=np.isfinite(weights)))
-
-    def limits(self, outliers: float | None) -> Bounds | None:
-        """Return the bounds of what is no outlier; raise when weights are no counts of rows."""
-        if self.negative:
-            raise DegenerateRows(
-                f"negative weights in {self.negative} of {self.rows} rows, the lowest is "
-                f"{self.lowest:.6g}; wanted 0 or more"
-            )
-        if not np.isfinite(self.total):
-            raise DegenerateRows("the sum of the weights is infinite; scale them down")
-        if outliers is None or not self.tested:
-            return None
-        weights = [weights for _, weights in self.tested if weights is not None]
-        x = np.concatenate([x for x, _ in self.tested])
-        return bounds(x, outliers, np.concatenate(weights) if weights else None)
-
-    def filtered(self, blocks: Iterable[Block], limits: Bounds | None = None) -> Iterator[Block]:
-        """Yield what is valid of blocks, and count them."""
-        for x, weights in blocks:
-            good = self.add(x, weights)
-            if limits is not None:
-                good &= within(x, limits)
-            yield _only(good, x, weights)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ValidBlocks(Sequence[Block]):
     """The valid rows of a partition that is not held, read anew whenever they are gone through.
@@ -199,7 +139,7 @@ class ValidBlocks(Sequence[Block]):
 
     def __iter__(self) -> Iterator[Block]:
         """Read and filter block after block."""
-        return _steady(self.stream, _Tally(self.stream.rows, 0), self.limits)
+        return _steady(self.stream, Tally(self.stream.rows, 0), self.limits)
 
     def __len__(self) -> int:
         """Return the number of blocks."""
@@ -211,23 +151,28 @@ class ValidBlocks(Sequence[Block]):
         return next(islice(self, place, None))
 
 
-def _steady(stream: Stream, tally: _Tally, limits: Bounds | None) -> Iterator[Block]:
+def _steady(
+    stream: Stream, tally: Tally, limits: Bounds | None, lose: Lose | None = None
+) -> Iterator[Block]:
     rows = even_rows(stream.n_features, stream.dtype)
-    return regrouped(tally.filtered(stream, limits), rows)
+    return regrouped(tally.filtered(stream.blocks(lose), limits), rows)
 
 
 def _streamed(stream: Stream, outliers: float | None) -> Valid:
     """Go through the rows once, or twice for outliers, and keep nothing but what was counted."""
     row_bytes = stream.dtype.itemsize * stream.n_features
-    tally = _Tally(stream.rows, _stride(stream.rows, row_bytes, outliers))
-    rows, mass, count, same = _counted(_steady(stream, tally, None), stream.n_features)
+    tally = Tally(stream.rows, _stride(stream.rows, row_bytes, outliers))
+    came = _steady(stream, tally, None, tally.lose)
+    rows, mass, count, same = _counted(came, stream.n_features)
     limits = tally.limits(outliers)
     if limits is not None:
-        again = _steady(stream, _Tally(stream.rows, 0), limits)
+        again = _steady(stream, Tally(stream.rows, 0), limits)
         rows, mass, count, same = _counted(again, stream.n_features)
     blocks = ValidBlocks(stream, limits, count)
     total = mass if stream.weighted else None
-    return Valid(blocks, None, rows, tally.came - rows, total, np.flatnonzero(same), stream.rows)
+    dropped = tally.came + tally.lost - rows
+    constant, read = np.flatnonzero(same), stream.rows
+    return Valid(blocks, None, rows, dropped, total, constant, read, tally.lost, tally.why)
 
 
 def _counted(blocks: Iterable[Block], d: int) -> tuple[int, float, int, NDArray[np.bool_]]:
@@ -246,11 +191,11 @@ def _counted(blocks: Iterable[Block], d: int) -> tuple[int, float, int, NDArray[
 def _held(stream: Stream, outliers: float | None) -> Valid:
     """Put the valid rows below each other, in one array that is made once."""
     row_bytes = stream.dtype.itemsize * stream.n_features
-    tally = _Tally(stream.rows, _stride(stream.rows, row_bytes, outliers))
+    tally = Tally(stream.rows, _stride(stream.rows, row_bytes, outliers))
     x = np.empty((stream.rows, stream.n_features), stream.dtype)
     weights = np.empty(stream.rows) if stream.weighted else None
     n = 0
-    for rows, counts in tally.filtered(stream):
+    for rows, counts in tally.filtered(stream.blocks(tally.lose)):
         x[n : n + len(rows)] = rows
         if weights is not None:
             weights[n : n + len(rows)] = counts
@@ -270,23 +215,15 @@ def _held(stream: Stream, outliers: float | None) -> Valid:
     return _of_arrays(x[:n], None if weights is None else weights[:n], tally)
 
 
-def _of_arrays(x: Rows, weights: Floats | None, tally: _Tally) -> Valid:
+def _of_arrays(x: Rows, weights: Floats | None, tally: Tally) -> Valid:
     mass = None if weights is None else float(weights.sum())
     constant = constant_columns(x) if len(x) else np.arange(x.shape[1])
-    return Valid(x, weights, len(x), tally.came - len(x), mass, constant, tally.rows)
+    dropped = tally.came + tally.lost - len(x)
+    read, lost = tally.rows, tally.lost
+    return Valid(x, weights, len(x), dropped, mass, constant, read, lost, tally.why)
 
 
 def _stride(rows: int, row_bytes: int, outliers: float | None) -> int:
     """Return k such that every k-th row tells what an outlier is; 0 where nobody asks."""
     most = max(1, min(MOST_TESTED, TESTED_BYTES // row_bytes))
     return 0 if outliers is None else max(1, -(-rows // most))
-
-
-def _part(weights: Floats | None, part: slice) -> Floats | None:
-    return None if weights is None else weights[part]
-
-
-def _only(good: NDArray[np.bool_], x: Rows, weights: Floats | None) -> Block:
-    if good.all():
-        return x, weights
-    return x[good], None if weights is None else weights[good]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from dfmr_dask.show.likeness_text import likeness_text
 
 FILTERING = "dfmr"  # the aggregator that filters, and so the one that can certify
 SHOWN_FEATURES = 6  # columns of the table of components; the model file has all of them
 SHOWN_IDS = 12
 CHOSEN = {"polished": "aggregate after more rounds on samples"}  # the others as they are called
+MOST_DIGITS = 8  # behind the point
 SAME_REASON = 3  # from so many reasons of one form on, one stands for all
 
 
@@ -23,8 +27,11 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     """
     parts = [
         _head(summary),
+        likeness_text(summary.get("likeness")),
         _partitions(summary),
+        selection_text(summary.get("selection")),
         _components(summary),
+        _uncertainty(summary),
         _comparison(summary),
         _listed("Doubts", summary["doubts"]),
         _listed("Notes", summary["notes"]),
@@ -144,12 +151,60 @@ def _components(summary: Mapping[str, Any]) -> str:
     features = summary["features"][:SHOWN_FEATURES]
     rows = [["", "weight", *features]]
     for k, one in enumerate(summary["components"]):
-        pairs = zip(one["mean"], one["sd"], strict=True)
-        cells = [f"{_number(mean)} ± {_number(sd)}" for mean, sd in pairs]
-        rows.append([str(k), f"{one['weight']:.4f}", *cells[:SHOWN_FEATURES]])
+        errors = one.get("mean_error", [None] * len(one["mean"]))
+        cells = [
+            f"{_sure(mean, error)} ({_number(sd)})"
+            for mean, error, sd in zip(one["mean"], errors, one["sd"], strict=True)
+        ]
+        weight = _sure(one["weight"], one.get("weight_error"), f"{one['weight']:.4f}")
+        rows.append([str(k), weight, *cells[:SHOWN_FEATURES]])
+    known = summary.get("standard_errors", {}).get("known", False)
     more = len(summary["features"]) - len(features)
-    title = "Components  weight, and mean ± standard deviation of each feature"
+    title = "Components  weight, and mean (standard deviation) of each feature"
+    title += ", ± standard error" if known else ""
     return _table(title + (f" ({more} more features in the model)" if more else ""), rows)
+
+
+def _sure(value: float, error: float | None, told: str = "") -> str:
+    """Write a number with its standard error, where that is known, to the same digits."""
+    if error is None or not error > 0.0:
+        return told or _number(value)
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    if digits > MOST_DIGITS or error >= 1e5:
+        return f"{_number(value)} ± {error:.2g}"
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def _uncertainty(summary: Mapping[str, Any]) -> str:
+    """Say what standard errors don't cover, or why there are none."""
+    told = summary.get("standard_errors", {"notes": []})
+    title = "Standard errors" if told.get("known") else "No standard errors"
+    return _listed(title, told["notes"])
+
+
+def selection_text(told: Mapping[str, Any] | None) -> str:
+    """Lay out the curve that the number of components was chosen from; nothing without one.
+
+    Parameters
+    ----------
+    told : mapping or None
+        From :func:`dfmr_dask.selection.curve.as_plain`, or read again from JSON.
+    """
+    if told is None:
+        return ""
+    best = min(told["bic"])
+    columns = (told[name] for name in ("orders", "scores", "gains", "gain_errors", "bic"))
+    rows = [["", "K", "score", "gain of the last component", "BIC over the smallest"]]
+    for order, score, gain, error, bic in zip(*columns, strict=True):
+        mark = "*" if order == told["n_components"] else ""
+        gained = "" if gain is None else f"{gain:.4f}" + (f" ± {error:.4f}" if error else "")
+        rows.append([mark, str(order), f"{score:.4f}", gained, f"{bic - best:.1f}"])
+    title = (
+        f"Order       {told['n_components']} components: {told['reason']} "
+        f"({told['rows']:,} rows of {len(told['partitions'])} partitions; nats a row)"
+    )
+    out = [f"  not heard {line}" for line in grouped(told["left_out"])]
+    return "\n".join([_table(title, rows), *out])
 
 
 def _comparison(summary: Mapping[str, Any]) -> str:

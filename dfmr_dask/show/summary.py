@@ -9,12 +9,20 @@ import numpy as np
 
 from dfmr_dask.aggregate.distances import ctd
 from dfmr_dask.aggregate.estimates import collect
+from dfmr_dask.aggregate.jackknife import jackknifed
+from dfmr_dask.aggregate.uncertainty import StandardErrors
 from dfmr_dask.aggregate.verdict import Verdict
+from dfmr_dask.data.files import plain
 from dfmr_dask.data.source import Source
+from dfmr_dask.errors import NoStandardErrors
+from dfmr_dask.families.base import Params
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.standard_errors import told_of
+from dfmr_dask.selection.curve import as_plain
+from dfmr_dask.show.likeness_text import likeness_summary
 
 Summary = dict[str, Any]
 
@@ -62,6 +70,8 @@ def summarize(
         (mean log-likelihood a row over the kept partitions, in nats), ``seconds`` by stage,
         ``files``, and more; ``components_left_out`` is null unless components were judged one by
         one: how many (``components``) of how many of the kept partitions (``partitions``).
+        ``selection`` is null unless the number of components was chosen: the curve over orders.
+        ``likeness`` is null unless the plan was ``auto``: which way the run took, and why.
     """
     verdict, messages = result.verdict, result.messages
     return {
@@ -87,15 +97,23 @@ def summarize(
         "score": float(result.score) if np.isfinite(result.score) else None,
         "score_rows": int(result.score_rows),
         "error": (errors or {}).get(settings.aggregator),
-        "components": components(result.mixture),
+        "components": components(result.mixture, result.errors),
+        "standard_errors": told_of(result.errors),
+        "selection": None if result.selection is None else plain(as_plain(result.selection)),
         "compared": _compared(result, disagreement or {}, errors or {}),
         "seconds": {stage: round(float(value), 3) for stage, value in seconds.items()},
+        "likeness": likeness_summary(result.way, facts["features"]),
         "files": dict(files),
     }
 
 
-def components(mixture: Mixture) -> list[dict[str, Any]]:
+def components(
+    mixture: Mixture, errors: StandardErrors | NoStandardErrors | None = None
+) -> list[dict[str, Any]]:
     """Return weight, mean and standard deviations of each component as plain values.
+
+    Where standard errors are known, they stand beside them: ``weight_error``, ``mean_error`` and
+    ``sd_error``; null for a component that one partition alone stands for.
 
     Examples
     --------
@@ -105,12 +123,38 @@ def components(mixture: Mixture) -> list[dict[str, Any]]:
     >>> components(Mixture(DiagonalGaussian(), [1.0], {"means": [[2.0]], "variances": [[9.0]]}))
     [{'weight': 1.0, 'mean': [2.0], 'sd': [3.0]}]
     """
-    params = mixture.params
+    sd = _sd(mixture.params)
+    columns = {"weight": mixture.weights, "mean": mixture.params["means"], "sd": sd}
+    if isinstance(errors, StandardErrors):
+        found = errors.parameters()
+        columns |= {
+            "weight_error": found["weights"].standard_error,
+            "mean_error": found["means"].standard_error,
+            "sd_error": np.where(
+                np.isnan(found["means"].standard_error),
+                np.nan,
+                jackknifed(sd, _sd(errors.params), errors.shares).standard_error,
+            ),
+        }
+    return [
+        {name: _plain(column[k]) for name, column in columns.items()}
+        for k in range(mixture.n_components)
+    ]
+
+
+def _sd(params: Params) -> Any:
+    """Return standard deviations (..., K, d)."""
     variances = params.get("variances")
     if variances is None:
-        variances = np.diagonal(params["covariances"], axis1=1, axis2=2)
-    rows = zip(mixture.weights, params["means"], np.sqrt(variances), strict=True)
-    return [{"weight": float(w), "mean": mean.tolist(), "sd": sd.tolist()} for w, mean, sd in rows]
+        variances = np.diagonal(params["covariances"], axis1=-2, axis2=-1)
+    return np.sqrt(variances)
+
+
+def _plain(values: Any) -> Any:
+    """Return numbers as JSON has them, null for NaN."""
+    if np.ndim(values):
+        return [_plain(value) for value in values]
+    return None if np.isnan(values) else float(values)
 
 
 def _left_out(verdict: Verdict) -> dict[str, int] | None:

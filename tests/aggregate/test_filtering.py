@@ -122,6 +122,33 @@ def test_weight_liars_are_dropped_unless_weights_are_free() -> None:
     assert params is not None
 
 
+def own_weights(family: Family, m: int, rows: int, seed: int) -> tuple[Mixture, list[Message]]:
+    """Estimates of partitions that share components, and have next to none of some."""
+    rng = np.random.default_rng(seed)
+    truth, messages = random_mixture(family, 4, 6, rng), []
+    for i in range(m):
+        drawn = rng.choice(4, size=rows, p=rng.dirichlet(np.full(4, 0.3)))
+        labels = np.concatenate([drawn, np.repeat(np.arange(4), 9)])  # so few make a covariance
+        statistics = family.statistics(family.sample(truth.params, labels, rng), np.eye(4)[labels])
+        local = Mixture(family, statistics.count / len(labels), family.from_statistics(statistics))
+        messages.append(Message(i, "fitted", len(labels), mixture=local))
+    return truth, messages
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_partitions_that_lack_components_are_kept_where_weights_are_free(seed: int) -> None:
+    """No partition knows all components well, and every component is known well by some."""
+    family = COVARIANCE_TYPES["full"]
+    truth, messages = own_weights(family, 40, 1000, seed)
+    lies = attacked(messages, "collude", range(12))
+    found = aggregate(lies, rule=rule_named(weights="free"))
+    kept = set(found.verdict.kept)
+    assert not kept & set(range(12))
+    assert len(kept) >= 24
+    near = like(found.mixture, truth)
+    assert np.diagonal(family.kl(truth.params, near.params)).max() < 0.01
+
+
 @pytest.mark.parametrize("aggregator", AGGREGATORS)
 @each_family
 def test_relabelling_partitions_components_changes_nothing(family: Family, aggregator: str) -> None:
@@ -237,7 +264,7 @@ def test_a_component_too_small_to_test_comes_from_its_medoid() -> None:
     result = aggregate(messages, rule=rule_named(weights="shared"))
     assert result.mixture.n_components == 3
     assert np.abs(result.mixture.params["means"][2] - means[2]).max() < 1.0
-    assert "fewer than 20 rows" in result.verdict.doubts[0]
+    assert "too few rows to be tested" in result.verdict.doubts[0]
 
 
 def test_byzantine_partitions_follow_from_the_seed() -> None:

@@ -95,7 +95,7 @@ def test_a_backend_that_tells_passwords_is_not_quoted(monkeypatch: pytest.Monkey
         f"corruption={{attack: mean, fraction: .2, replacement: {{path: 's3://me:{SECRET}@h/a', "
         f"storage_options: {{key: {SECRET}}}}}}}",
         "picture=true",
-        "source.plan=interleaved",
+        "source.plan=random",
         f"source=[{{storage_options: {SECRET}}}]",
         f"source.storage_options={SECRET}",
         f"source.storage_options.token.deep={SECRET}",

@@ -124,16 +124,19 @@ def test_nothing_to_fit():
         ({"rows_per_partition": 11}, "rows_per_partition=11"),
         ({"n_partitions": 2.5}, "n_partitions=2.5; wanted a whole number"),
         ({"n_partitions": 2, "rows_per_partition": 2}, "not both"),
-        ({"plan": "row"}, "plan='row'; wanted one of chunks, rows, interleaved"),
+        ({"plan": "row"}, "plan='row'; wanted one of auto, chunks, rows, interleaved"),
         ({"plan": "rows"}, "wants rows_per_partition= or n_partitions="),
-        ({"plan": "interleaved"}, "wants n_partitions="),
-        ({"plan": "interleaved", "rows_per_partition": 2}, "wants n_partitions="),
+        ({"plan": "interleaved", "rows_per_partition": 2}, "takes n_partitions="),
         ({"plan": "chunks", "n_partitions": 2}, "give no other size"),
     ],
 )
 def test_plans_that_cannot_be_made(options, match):
     refused(match, np.zeros((10, 2)), **options)
     refused(match, da.zeros((10, 2), chunks=(4, 2)), **options)
+
+
+def test_tables_in_memory_do_not_say_how_many_interleaved_partitions_they_want():
+    refused("wants n_partitions= for a table", np.zeros((10, 2)), plan="interleaved")
 
 
 def test_options_that_mean_nothing_for_the_data(tmp_path):

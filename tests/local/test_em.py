@@ -25,6 +25,7 @@ from tests.tables import covariances_of, each_family, generators, random_mixture
     n_features=st.integers(1, 4),
     strength=st.sampled_from([1e-3, 0.02, 1.0]),
     lattice=st.booleans(),
+    prior_rows=st.sampled_from([0.0, 4.0, 60.0]),
 )
 @settings(max_examples=15, deadline=None)
 def test_the_penalised_likelihood_never_falls(
@@ -34,6 +35,7 @@ def test_the_penalised_likelihood_never_falls(
     n_features: int,
     strength: float,
     lattice: bool,
+    prior_rows: float,
 ) -> None:
     """On lattices too, where components collapse and the floor is at work."""
     truth = random_mixture(family, n_components, n_features, rng)
@@ -42,7 +44,7 @@ def test_the_penalised_likelihood_never_falls(
     if (x == x[0]).all(axis=0).any():
         return
     first = random_mixture(family, n_components, n_features, rng)
-    result = em.fit(x, first, strength=strength, floor=1e-6, tol=0.0, max_iter=60)
+    result = em.fit(x, first, strength=strength, tol=0.0, max_iter=60, prior_rows=prior_rows)
     steps = np.diff(result.trace)
     assert steps.min(initial=0.0) >= -1e-9 * abs(result.trace[-1]) - 1e-11
 
@@ -111,6 +113,37 @@ def test_a_component_without_rows_keeps_its_place(family: Family) -> None:
     result = em.fit(x, Mixture(family, [0.5, 0.5], params), strength=0.05)
     assert np.isfinite(result.log_likelihood)
     assert result.mixture.weights.min() < 1e-6
+
+
+@each_family
+def test_a_prior_leaves_nothing_of_itself_in_what_has_rows(family: Family) -> None:
+    """One component takes all rows whatever the prior; well separated ones nearly do."""
+    rng = np.random.default_rng(13)
+    for order, error in ((1, 1e-9), (3, 0.02)):
+        truth = random_mixture(family, order, 2, rng)
+        apart = {**truth.params, "means": truth.params["means"] + 40.0 * np.arange(order)[:, None]}
+        x, _ = Mixture(family, truth.weights, apart).sample(3000, rng)
+        near = Mixture(family, truth.weights, {**apart, "means": apart["means"] + 0.5})
+        free = em.fit(x, near, strength=0.02).mixture
+        held = em.fit(x, near, strength=0.02, prior_rows=30.0).mixture
+        assert np.diagonal(family.kl(free.params, held.params)).max() < error**2
+
+
+def test_a_prior_keeps_a_component_of_few_rows_from_fitting_another_one() -> None:
+    """Six rows cannot hold a component of two features; what most rows do not explain can."""
+    rng = np.random.default_rng(14)
+    family = COVARIANCE_TYPES["full"]
+    means = np.array([[0.0, 0.0], [6.0, 0.0], [3.0, 4.0]])
+    start = Mixture(family, [0.4, 0.4, 0.2], {"means": means, "covariances": [np.eye(2)] * 3})
+    away = []
+    for _ in range(10):
+        labels = np.repeat([0, 1, 2], [300, 694, 6])
+        x = family.sample(start.params, labels, rng)
+        found = [em.fit(x, start, strength=0.03, prior_rows=n).mixture for n in (0.0, 6.0)]
+        away.append([np.linalg.norm(one.params["means"][2] - means[2]) for one in found])
+    free, held = np.array(away).T
+    assert held.max() < 2.0  # six rows' mean lies .4 off in each feature
+    assert free.max() > 2.0
 
 
 def test_too_few_rows_and_constant_columns_are_told() -> None:

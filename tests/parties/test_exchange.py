@@ -157,7 +157,7 @@ def test_no_file_holds_a_value_of_a_row(finished: Path) -> None:
     """Every eight bytes of every file, wherever they begin, against every value of every row."""
     values = np.concatenate([rows_of(site).ravel() for site in SITES])
     looked_for = [values.view(np.uint64), values.astype(">f8").view("u8").astype(np.uint64)]
-    files = [path.read_bytes() for path in finished.iterdir()]
+    files = [path.read_bytes() for path in finished.rglob("*") if path.is_file()]
     assert len(files) > 40
     for data in files:
         windows = np.concatenate(

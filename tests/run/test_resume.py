@@ -210,7 +210,7 @@ def test_another_version_is_refused(
 
 def test_another_plan_of_the_same_store_is_refused(store: Path, tmp_path: Path) -> None:
     run(open_source(store), tmp_path / "run")
-    with pytest.raises(RunDiffers, match=r'source\.plan was "chunks", is "interleaved"'):
+    with pytest.raises(RunDiffers, match=r'source\.plan was "auto", is "interleaved"'):
         run(open_source(store, n_partitions=3), tmp_path / "run")
 
 

@@ -99,7 +99,7 @@ def test_other_aggregates_are_measured_against_the_model() -> None:
         "dropped 1, 4, 6: such as means 1.5 > 2",
         "failed 8: chunk 8.0 cannot be decoded",
         "2 were made Byzantine by the corruption stage: 2 of them thrown out, and 1 honest",
-        "0.7500  0 ± 2  1 ± 2",
+        "0.7500  0 (2)  1 (2)",
         "vanilla  CTD-KL 0.5  score -4.5  12.5 % of the labels differ",
         "-3.25 nats a row (mean log-likelihood of 450 rows",
         "fit 2.0, label 0.5 (in all 2.5)",
