@@ -15,7 +15,9 @@ else:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(*, fastmath: frozenset[str] = frozenset()) -> Callable[[Function], Function]:
+def compiled(
+    *, fastmath: frozenset[str] = frozenset(), part: bool = False
+) -> Callable[[Function], Function]:
     """Return a decorator that compiles a function, to run without the interpreter lock.
 
     The machine code is kept on disk: workers of a machine share what was compiled once, and a
@@ -26,6 +28,10 @@ def compiled(*, fastmath: frozenset[str] = frozenset()) -> Callable[[Function], 
     fastmath : set of str
         What the compiler may assume of floating point numbers: ``contract`` fuses products into
         sums, ``reassoc`` sums in another order. Which thread runs the code changes no result.
+    part : bool
+        The function is part of another compiled one, and is always laid out within it. Else a
+        process that has just compiled calls the copy that was made for the part alone, one that
+        reads the code from disk the copy within the whole: reassociated, their last bits differ.
 
     Examples
     --------
@@ -42,6 +48,7 @@ def compiled(*, fastmath: frozenset[str] = frozenset()) -> Callable[[Function], 
             return function
         kept = Path(function.__code__.co_filename).exists()  # code is kept beside its source
         options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": set(fastmath)}
+        options["forceinline"] = part
         try:
             made: Any = njit(**options, cache=kept)(function)
         except RuntimeError:  # no folder that could be written to: each process compiles anew

@@ -115,7 +115,7 @@ def _log_normal_densities(
                     out[a, first + lane] += work[size + i, lane] ** 2
 
 
-@compiled(fastmath=FUSED)
+@compiled(fastmath=FUSED, part=True)
 def _factor(
     work: Array, d: int, inverse: Array, rest: Array, product: Array, log_det: Array
 ) -> None:
@@ -136,7 +136,7 @@ def _factor(
                 _multiply_pivots(rest, inverse[i], product, log_det)
 
 
-@compiled(fastmath=FUSED)
+@compiled(fastmath=FUSED, part=True)
 def _multiply_pivots(pivots: Array, inverse: Array, product: Array, log_det: Array) -> None:
     """Note the inverse roots of pivots, and take logarithms where their product gets too far."""
     for lane in range(COLUMNS):

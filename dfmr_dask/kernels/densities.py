@@ -22,7 +22,7 @@ SUMS = frozenset({"contract", "reassoc", "nsz"})  # sums over rows in vector reg
 EXACT = frozenset({"contract"})  # where the order of operations is meant
 
 
-@compiled(fastmath=EXACT)
+@compiled(fastmath=EXACT, part=True)
 def turn(x: Numbers, first: int, m: int, frame: Numbers, z: Numbers) -> None:
     """Lay m rows on their side, shifted and scaled; zeros fill the rest of the tile."""
     d = x.shape[1]
@@ -42,7 +42,7 @@ def turn(x: Numbers, first: int, m: int, frame: Numbers, z: Numbers) -> None:
     z[:, m:] = 0.0
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def weigh(z: Numbers, model: Arrays, y: Numbers, r: Numbers) -> None:
     """l_kt = c_k - |W_k z_t - W_k mu_k|^2, with the square root of 1/2 in W."""
     kind, constants, whiteners, offsets, size = model
@@ -68,7 +68,7 @@ def weigh(z: Numbers, model: Arrays, y: Numbers, r: Numbers) -> None:
                 q[t] -= (whitened[t] * factor - shift) ** 2
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def take_few_whitened(
     z: Numbers, whitener: Numbers, offset: Numbers, q: Numbers, size: Arrays
 ) -> None:
@@ -83,7 +83,7 @@ def take_few_whitened(
         q[t] = rest
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def take_few_scaled(
     z: Numbers, factors: Numbers, offset: Numbers, q: Numbers, size: Arrays
 ) -> None:
@@ -96,7 +96,7 @@ def take_few_scaled(
         q[t] = rest
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def take_whitened(z: Numbers, whitener: Numbers, offset: Numbers, y: Numbers, q: Numbers) -> None:
     """Take |W z_t - offset|^2 off q_t, four features of W z at a time."""
     d, tile = z.shape
@@ -127,7 +127,7 @@ def take_whitened(z: Numbers, whitener: Numbers, offset: Numbers, y: Numbers, q:
             q[t] -= y0[t] * y0[t]
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def add_multiples(z: Numbers, factors: Numbers, number: int, y: Numbers) -> None:
     """Add the first features of z, times their factors, to y; four at a time."""
     whole = number - number % 4
@@ -142,7 +142,7 @@ def add_multiples(z: Numbers, factors: Numbers, number: int, y: Numbers) -> None
             y[t] += factor * zj[t]
 
 
-@compiled(fastmath=EXACT)
+@compiled(fastmath=EXACT, part=True)
 def respond(
     r: Numbers, top: Numbers, total: Numbers, powers: Numbers, bits: Numbers, table: Arrays
 ) -> None:
@@ -182,7 +182,7 @@ def respond(
             total[t] += e[t]
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def sum_logs(top: Numbers, total: Numbers, counts: Numbers, m: int, weighted: bool) -> float:
     """Log likelihood of the m rows of a tile; several rows share one logarithm."""
     out = 0.0

@@ -16,7 +16,7 @@ from dfmr_dask.jit import compiled
 from dfmr_dask.kernels.densities import DIAGONAL, FULL, SUMS, TIED, Arrays, Numbers
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def gather(
     z: Numbers, kind: int, r: Numbers, shares: Numbers, counts: Numbers, rz: Numbers, sums: Arrays
 ) -> None:
@@ -34,7 +34,7 @@ def gather(
         add_moments(counts, z, rz, np.zeros(len(z)), s2[0])
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def multiply(a: Numbers, b: Numbers, out: Numbers) -> Any:
     """Multiply element by element, and return the sum of the products."""
     total = a.dtype.type(0)
@@ -45,7 +45,7 @@ def multiply(a: Numbers, b: Numbers, out: Numbers) -> Any:
     return total
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def add_dots(a: Numbers, z: Numbers, number: int, s: Numbers) -> None:
     """Add to s the sums of a z_j for the first features of z; four at a time."""
     whole = number - number % 4
@@ -63,7 +63,7 @@ def add_dots(a: Numbers, z: Numbers, number: int, s: Numbers) -> None:
         s[j] += total
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def add_squares(r: Numbers, z: Numbers, s1: Numbers, s2: Numbers) -> None:
     """s1_j += sum of r z_j and s2_j += sum of r z_j^2; two features at a time, an odd one twice."""
     last = len(z) - 1
@@ -78,7 +78,7 @@ def add_squares(r: Numbers, z: Numbers, s1: Numbers, s2: Numbers) -> None:
             s1[j + 1], s2[j + 1] = s1[j + 1] + m1, s2[j + 1] + s11
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def add_moments(r: Numbers, z: Numbers, rz: Numbers, s1: Numbers, s2: Numbers) -> None:
     """s1_a += sum of r z_a, and s2_ab += sum of r z_a z_b for b <= a; rz is memory for four."""
     d = len(z)
@@ -96,7 +96,7 @@ def add_moments(r: Numbers, z: Numbers, rz: Numbers, s1: Numbers, s2: Numbers) -
         add_dots(rz[0], z, d, s2[d - 1])
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def add_corner_of_4(r: Numbers, z: Numbers, a: int, rz: Numbers, s1: Numbers, s2: Numbers) -> None:
     """Products of four features with one another; r times these features is left in rz."""
     z0, z1, z2, z3 = z[a], z[a + 1], z[a + 2], z[a + 3]
@@ -118,7 +118,7 @@ def add_corner_of_4(r: Numbers, z: Numbers, a: int, rz: Numbers, s1: Numbers, s2
     s1[a + 2], s1[a + 3] = s1[a + 2] + m2, s1[a + 3] + m3
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def add_corner_of_2(r: Numbers, z: Numbers, a: int, rz: Numbers, s1: Numbers, s2: Numbers) -> None:
     """The same for two features."""
     z0, z1 = z[a], z[a + 1]
@@ -135,7 +135,7 @@ def add_corner_of_2(r: Numbers, z: Numbers, a: int, rz: Numbers, s1: Numbers, s2
     s2[a + 1, a + 1] += s11
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def add_block_of_4(rz: Numbers, z: Numbers, a: int, b: int, s2: Numbers) -> None:
     """Products of four features from b on with the features from a on that rz was made of."""
     r0, r1, r2, r3 = rz[0], rz[1], rz[2], rz[3]
@@ -153,7 +153,7 @@ def add_block_of_4(rz: Numbers, z: Numbers, a: int, b: int, s2: Numbers) -> None
     add_to(s2, a, b, (*upper, (s20, s21, s22, s23), (s30, s31, s32, s33)))
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def add_block_of_2(rz: Numbers, z: Numbers, a: int, b: int, s2: Numbers) -> None:
     """The same for two features from a on, and four from b on."""
     r0, r1 = rz[0], rz[1]
@@ -167,7 +167,7 @@ def add_block_of_2(rz: Numbers, z: Numbers, a: int, b: int, s2: Numbers) -> None
     add_to(s2, a, b, ((s00, s01, s02, s03), (s10, s11, s12, s13)))
 
 
-@compiled(fastmath=SUMS)
+@compiled(fastmath=SUMS, part=True)
 def add_to(s2: Numbers, a: int, b: int, block: Arrays) -> None:
     """Add a block, a tuple of rows, to the sums from row a and column b on."""
     for i in range(len(block)):

@@ -215,7 +215,10 @@ def test_scratch_memory_does_not_grow_with_the_rows(family: Family, dtype: str) 
 
 
 def test_a_second_process_compiles_nothing_until_a_source_has_changed(tmp_path: Path) -> None:
-    """Code that is kept knows of the files that it was made from, not only of its own."""
+    """Code that is kept knows of the files that it was made from, not only of its own.
+
+    And it comes to the same bits as the code that was just made.
+    """
     program = (
         "import sys, zlib\n"
         "checksum, more = zlib.crc32, int(sys.argv[1])\n"
@@ -223,10 +226,12 @@ def test_a_second_process_compiles_nothing_until_a_source_has_changed(tmp_path: 
         "import numpy as np\n"
         "from dfmr_dask.kernels import compiled, expected_sums\n"
         "from dfmr_dask.families import Gaussian\n"
-        "one = {'means': np.zeros((1, 2)), 'covariances': np.eye(2)[None]}\n"
-        "expected_sums(Gaussian(), np.ones(1), one, np.zeros((3, 2)))\n"
+        "x = np.random.default_rng(0).normal(size=(3001, 3))\n"
+        "one = {'means': x[:4], 'covariances': np.stack([np.cov(x[:99].T)] * 4)}\n"
+        "sums, _ = expected_sums(Gaussian(), np.full(4, 0.25), one, x)\n"
         "stats = compiled.add_up.stats\n"
         "print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))\n"
+        "print(checksum(sums.moments['covariances'].tobytes()))\n"
     )
     environment = {"NUMBA_CACHE_DIR": str(tmp_path), "PATH": ""}
     told = [
@@ -236,7 +241,8 @@ def test_a_second_process_compiles_nothing_until_a_source_has_changed(tmp_path: 
         ).stdout.split()
         for changed in ("0", "0", "1")
     ]  # fmt: skip
-    assert told == [["0", "1"], ["1", "0"], ["0", "1"]]
+    assert [counts for *counts, _ in told] == [["0", "1"], ["1", "0"], ["0", "1"]]
+    assert len({bits for *_, bits in told}) == 1  # whether code was just made, or read from disk
 
 
 def test_without_numba_everything_is_computed_in_numpy() -> None:
