@@ -10,9 +10,12 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 
 from dfmr_dask.families.base import Family, Rows
 from dfmr_dask.local.merging import Trial, merged
+from dfmr_dask.local.splitting import split
 from dfmr_dask.mixture import Mixture
 
 OVERFIT_ITERATIONS = 6
+MANY = 30  # columns of discrete rows beyond which these are split, not over-fitted
+MOST_SPLIT = 2000  # rows that are split; they lie in random order, and the others follow by EM
 LEADING = 10  # principal components that rows of more features are looked at in
 
 Weight = NDArray[np.float64] | None
@@ -48,9 +51,27 @@ def first_guess(
     """
     trial = Trial(family, x, strength, floor, weight)
     if init_params == "overfit":
-        return _overfit(trial, n_components, rng)
-    labels = LABELS[init_params](standardized(x, weight), n_components, rng, weight)
+        return (_split if is_wide(family, x) else _overfit)(trial, n_components, rng)
+    labels = LABELS[init_params](standardized(family.floats(x), weight), n_components, rng, weight)
     return trial.grouped(labels, n_components)
+
+
+def is_wide(family: Family, x: Rows) -> bool:
+    """Tell whether rows are split along principal components, in place of an over-fit."""
+    return not family.needs_spread and x.shape[1] > MANY
+
+
+def _split(trial: Trial, n_components: int, rng: np.random.Generator) -> Mixture:
+    """Cut rows of many columns in two, and again, along the leading principal components."""
+    few = Trial(
+        trial.family,
+        trial.x[:MOST_SPLIT],
+        trial.strength,
+        trial.floor,
+        None if trial.weight is None else trial.weight[:MOST_SPLIT],
+    )
+    rows = standardized(few.family.floats(few.x), few.weight).astype(np.float32)
+    return few.grouped(split(rows, n_components, rng, few.weight), n_components)
 
 
 def _overfit(trial: Trial, n_components: int, rng: np.random.Generator) -> Mixture:
@@ -59,12 +80,14 @@ def _overfit(trial: Trial, n_components: int, rng: np.random.Generator) -> Mixtu
     Rows of many features are looked at in their leading principal components, where a component
     has few parameters; what is found there names the rows that each component starts from.
     """
-    wide = trial.x.shape[1] > LEADING
+    wide = trial.x.shape[1] > LEADING and trial.family.needs_spread
     seen = _leading(trial) if wide else trial
     order = 2 * n_components if n_components > 1 else 1
     if len(seen.x) < seen.family.min_rows(order, seen.x.shape[1]):
         order = n_components
-    labels = _kmeans_plusplus(standardized(seen.x, seen.weight), order, rng, seen.weight)
+    labels = _kmeans_plusplus(
+        standardized(seen.family.floats(seen.x), seen.weight), order, rng, seen.weight
+    )
     fitted = seen.climbed(seen.grouped(labels, order), OVERFIT_ITERATIONS)
     fewer = merged(fitted.mixture, n_components)
     return trial.grouped(fewer.labels(seen.x), n_components) if wide else fewer
@@ -72,7 +95,7 @@ def _overfit(trial: Trial, n_components: int, rng: np.random.Generator) -> Mixtu
 
 def _leading(trial: Trial) -> Trial:
     """Return the same trial on the leading principal components of the standardized rows."""
-    rows = standardized(trial.x, trial.weight)
+    rows = standardized(trial.family.floats(trial.x), trial.weight)
     mass = rows if trial.weight is None else rows * trial.weight[:, None]
     axes = np.linalg.eigh(mass.T @ rows)[1][:, -LEADING:]
     return Trial(trial.family, rows @ axes, trial.strength, trial.floor, trial.weight)
@@ -113,9 +136,18 @@ STARTS = ("overfit", *LABELS)
 
 
 def standardized(x: Rows, weight: Weight = None) -> NDArray[np.float64]:
-    """Return rows of any dtype less their mean, in units of their standard deviations."""
+    """Return rows of any dtype less their mean, in units of their standard deviations.
+
+    Where an entry is missing, NaN, there is 0: to look for groups only.
+    """
     rows = x.astype(np.float64)
-    rows -= np.average(rows, axis=0, weights=weight)
+    if (gone := np.isnan(rows)).any():
+        mass = ~gone * (1.0 if weight is None else weight[:, None])
+        rows[gone] = 0.0
+        rows -= (mass * rows).sum(axis=0) / np.maximum(mass.sum(axis=0), np.finfo(float).tiny)
+        rows[gone] = 0.0
+    else:
+        rows -= np.average(rows, axis=0, weights=weight)
     spread = np.sqrt(np.average(rows * rows, axis=0, weights=weight))
     return np.asarray(rows / np.where(spread > 0.0, spread, 1.0))
 
