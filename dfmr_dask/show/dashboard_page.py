@@ -11,15 +11,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bokeh.models import Div, Select
+import distributed.http
+from bokeh.models.widgets import Div, Select
 from distributed.dashboard.components import DashboardComponent, add_periodic_callback
 from distributed.dashboard.components.scheduler import BOKEH_THEME
-from distributed.dashboard.components.scheduler import env as dask_templates
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader
 
 from dfmr_dask.run.events import STATES
 from dfmr_dask.show.dashboard_figures import COLORS, EDGES, Figures
 from dfmr_dask.show.dashboard_words import told_of
+from dfmr_dask.show.partition_columns import drawing
+from dfmr_dask.show.state import RunState
 
 if TYPE_CHECKING:
     from dfmr_dask.show.monitor import Monitor, Watched
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
 EVERY = 1000  # milliseconds between two looks at a run
 SHARE = 10.0  # a page rests so many times as long as it took to redraw
 LATEST = ""  # the choice that follows whichever run began last
+MOST = ""  # the choice that follows the gate that drops most
+NOTHING = drawing(RunState().snapshot())
 
 HERE = FileSystemLoader(Path(__file__).parent / "templates")
+DASK = FileSystemLoader(Path(distributed.http.__file__).parent / "templates")
 # The frame is Dask's, and puts scripts of Bokeh's into the page; nothing of a run's goes there.
-FRAME = Environment(loader=ChoiceLoader([HERE, dask_templates.loader]), autoescape=False)
+FRAME = Environment(loader=ChoiceLoader([HERE, DASK]), autoescape=False)
 WORDS = Environment(loader=HERE, autoescape=True)
 CSS = """
 :host { font-family: Helvetica, Arial, sans-serif; font-size: 14px; color: #222; width: 100%; }
@@ -80,7 +85,7 @@ def dfmr_doc(monitor: Monitor, extra: dict[str, Any], doc: Any) -> None:
     doc.template_variables.update(extra)
 
 
-class Page(DashboardComponent):  # type: ignore[misc]
+class Page(DashboardComponent):
     """What one browser shows: which run, which gate, and how far it has been told.
 
     Parameters
@@ -89,12 +94,13 @@ class Page(DashboardComponent):  # type: ignore[misc]
     """
 
     def __init__(self, monitor: Monitor) -> None:
+        """Begin with the latest run."""
         self.monitor = monitor
         self.figures = Figures()
         self.told = _words("dfmr_told")
         self.legend = _words("dfmr_legend")
         self.choice = Select(name="dfmr_choice", title="run", sizing_mode="stretch_width")
-        self.gate = Select(name="dfmr_gate", title="gate", sizing_mode="stretch_width")
+        self.gate = Select(name="dfmr_gate", title="distances", sizing_mode="stretch_width")
         for one in (self.choice, self.gate):
             one.on_change("value", self._chosen)
         self.shown: tuple[Any, ...] = ()
@@ -112,8 +118,7 @@ class Page(DashboardComponent):  # type: ignore[misc]
         self._choices()
         run = self.monitor.run(self.choice.value)
         self._words_of(run)
-        if run is not None:
-            self._draw(run)
+        self._draw(run)
         self.rests_until = time.perf_counter() + SHARE * (time.perf_counter() - began)
 
     def _chosen(self, attr: str, old: str, new: str) -> None:
@@ -123,7 +128,7 @@ class Page(DashboardComponent):  # type: ignore[misc]
     def _choices(self) -> None:
         """Offer the runs that are known, the latest first."""
         runs = self.monitor.labels()
-        options = [(LATEST, "the latest"), *reversed(runs.items())]
+        options: list[Any] = [(LATEST, "the latest"), *reversed(runs.items())]
         if self.choice.options != options:
             self.choice.options = options
         if self.choice.value not in {LATEST, *runs}:
@@ -133,30 +138,32 @@ class Page(DashboardComponent):  # type: ignore[misc]
     def _words_of(self, run: Watched | None) -> None:
         """Say where the run stands; what is the same is not sent again."""
         snapshot, silence = (None, 0.0) if run is None else (run.snapshot(), run.silence())
-        told = told_of(snapshot, silence)
-        _say(self.told, "dashboard_told.html", told=told)
-        counts = dict.fromkeys(STATES, 0) if run is None else run.drawing("").counts
+        _say(self.told, "dashboard_told.html", told=told_of(snapshot, silence))
+        shown = NOTHING if run is None else run.drawing()
         states = [
-            {"name": name, "count": f"{counts[name]:,}", "none": not counts[name],
-             "color": COLORS[name], "edge": EDGES[name]}
+            {"name": name, "color": COLORS[name], "edge": EDGES[name], "count": shown.counts[name]}
             for name in STATES
-        ]  # fmt: skip
-        together = 1 if run is None else run.drawing("").together
-        _say(self.legend, "dashboard_legend.html", states=states, together=together)
+        ]
+        so_far = run is not None and run.provisional()
+        _say(self.legend, "dashboard_legend.html", states=states, so_far=so_far,
+             together=shown.together)  # fmt: skip
 
-    def _draw(self, run: Watched) -> None:
-        """Draw the figures, if the run has gone on, or another one or another gate is chosen."""
-        wide = self.figures.wide()
-        version = (run.token, run.revision, self.gate.value, wide)
-        if version == self.shown:
-            return
-        gates = run.gates()
-        self.gate.options = ["", *gates]
+    def _draw(self, run: Watched | None) -> None:
+        """Draw the figures, if the run has gone on, or another run or gate was chosen."""
+        gates = [] if run is None else run.gates()
+        options: list[Any] = [(MOST, "of the gate that drops most"), *((one, one) for one in gates)]
+        if self.gate.options != options:
+            self.gate.options = options
         self.gate.visible = len(gates) > 1
-        if self.gate.value not in self.gate.options:
-            self.gate.value = ""
-        self.figures.draw(run.drawing(self.gate.value), provisional=run.provisional(), wide=wide)
-        self.shown = version
+        if self.gate.value not in {MOST, *gates}:
+            self.gate.value = MOST
+        wide = self.figures.wide()
+        version = (run and run.token, run and run.revision, self.gate.value, wide)
+        if version != self.shown:
+            self.shown = version
+            drawn = NOTHING if run is None else run.drawing(self.gate.value)
+            so_far = run is not None and run.provisional()
+            self.figures.draw(drawn, provisional=so_far, wide=wide)
 
 
 def _words(name: str) -> Any:

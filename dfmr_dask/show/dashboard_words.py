@@ -13,8 +13,8 @@ SHOWN_DOUBTS = 6
 LONGEST = 400  # characters of a line
 SILENT = 20.0  # seconds without news after which the page says so
 NOTHING = (
-    "This page shows a run of dfmr_dask while it goes on: `dfmr run`, or GaussianMixture.fit with "
-    "a store, on this scheduler."
+    "This page fills in when a run begins on this scheduler: by the command dfmr run, or by "
+    "GaussianMixture.fit with a store."
 )
 
 Snapshot = Mapping[str, Any]
@@ -127,8 +127,8 @@ def _judged(snapshot: Snapshot) -> tuple[str, str, str, tuple[str, ...]]:
     if provisional is not None:
         kept, dropped = len(provisional["kept"]), len(provisional["dropped"])
         said = (
-            f"If the run ended now: of the {provisional.get('of', kept + dropped)} estimates that "
-            f"were looked at, {kept} would be kept and {dropped} dropped."
+            f"If the run ended now: of the {provisional.get('of') or kept + dropped:,} estimates "
+            f"looked at so far, {kept:,} would be kept and {dropped:,} dropped."
         )
         return "provisional", "provisional", said, ()
     if snapshot["finished"]:
@@ -169,9 +169,8 @@ def _counts(snapshot: Snapshot) -> list[tuple[str, str]]:
     out += [("rows a second", f"{rate:,.0f}")] if rate is not None and running else []
     out += [("left in this stage", in_time(left))] if left is not None and running else []
     out += [("since it began", in_time(snapshot["seconds"]))]
-    memory = snapshot["memory"]
-    out += [(f"memory, {name}", format_bytes(int(held))) for name, held in memory.items()]
-    return out
+    memory = [f"{format_bytes(int(held))} {name}" for name, held in snapshot["memory"].items()]
+    return out + ([("of memory", ", ".join(memory))] if memory else [])
 
 
 def _stage(told: Mapping[str, Any], snapshot: Snapshot) -> Stage:

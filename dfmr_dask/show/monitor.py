@@ -47,6 +47,7 @@ class Watched:
     """
 
     def __init__(self, token: str) -> None:
+        """Begin with nothing but a name."""
         self.token = token
         self.state = RunState()
         self.revision = 0
@@ -96,7 +97,7 @@ class Watched:
         return f"{told.get('run') or told.get('source') or 'rows in memory'} ({began})"
 
 
-class Monitor(SchedulerPlugin):  # type: ignore[misc]
+class Monitor(SchedulerPlugin):
     """What a scheduler knows of the runs on it, and the page that shows it.
 
     Attributes
@@ -113,6 +114,7 @@ class Monitor(SchedulerPlugin):  # type: ignore[misc]
     idempotent = True
 
     def __init__(self) -> None:
+        """Begin without runs."""
         self.runs: OrderedDict[str, Watched] = OrderedDict()
         self.page: str | None = None
         self.refused = ""

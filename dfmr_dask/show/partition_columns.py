@@ -135,7 +135,7 @@ def chosen_gate(tests: Sequence[Mapping[str, Any]], name: str | None = None) -> 
 def drawn_nearer(
     x: Numbers, y: Numbers, center: tuple[float, float], radius: float
 ) -> tuple[Numbers, Numbers, float]:
-    """Move points toward the center: beyond ``NEAR`` radii, distances are logarithmic.
+    """Move far points toward the center: beyond ``NEAR`` radii, distances are logarithmic.
 
     Liars may lie thousands of radii away, and honest partitions would be one dot beside them.
     Directions, and who is nearer than whom, stay as they were.
@@ -153,26 +153,31 @@ def drawn_nearer(
     >>> from dfmr_dask.show.partition_columns import drawn_nearer
     >>> x, y, farthest = drawn_nearer(np.array([3.0, 2003.0]), np.zeros(2), (1.0, 0.0), 1.0)
     >>> x.round(1).tolist(), farthest
-    ([2.0, 15.8], 2002.0)
+    ([2.0, 6.0], 2002.0)
     """
     if not np.isfinite(radius):
         return np.full_like(x, np.nan), np.full_like(y, np.nan), 0.0
     x, y = x - center[0], y - center[1]
-    x, y = (np.where(np.isinf(values), np.nan, values) for values in (x, y))
     reach = np.hypot(x, y)
+    reach[~np.isfinite(reach)] = np.nan
     farthest = float(np.nanmax(reach, initial=0.0))
-    scale = np.ones_like(reach)
-    far = reach > NEAR * radius
-    scale[far] = nearer(reach[far], radius) / reach[far]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.where(reach > 0.0, nearer(reach, radius, farthest) / reach, 1.0)
     return x * scale, y * scale, farthest
 
 
-def nearer(reach: Any, radius: float) -> Any:
-    """Return where a distance from the center is drawn."""
+def nearer(reach: Any, radius: float, farthest: float) -> Any:
+    """Return where a distance from the center is drawn, when the largest is ``farthest``.
+
+    What is within ``NEAR`` radii fills at least a third of the picture's radius.
+    """
     edge = NEAR * radius
     if edge <= 0.0:  # all agree to the bit: nothing sets a scale
         return np.asarray(reach, dtype=np.float64)
-    return np.where(reach > edge, edge * (1.0 + np.log(np.maximum(reach, edge) / edge)), reach)
+    slope = min(1.0, 2.0 / np.log(max(farthest, 1.1 * edge) / edge))
+    return np.where(
+        reach > edge, edge * (1.0 + slope * np.log(np.maximum(reach, edge) / edge)), reach
+    )
 
 
 def grid_places(n: int, wide: float) -> tuple[Numbers, Numbers]:
@@ -268,7 +273,7 @@ def _numbers(values: Sequence[Any], n: int) -> Numbers:
 def _middle(places: Mapping[str, Any], x: Numbers, y: Numbers) -> tuple[float, float]:
     center = places.get("center")
     if not isinstance(center, int) or not 0 <= center < len(x):
-        return float("nan"), float("nan")
+        return 0.0, 0.0  # where maps have their center
     return float(x[center]), float(y[center])
 
 
