@@ -21,11 +21,11 @@ from dfmr_dask.estimator.saved import as_scikit_learn, read_estimator, write_est
 from dfmr_dask.estimator.starts import continued
 from dfmr_dask.estimator.uncertain import Uncertain
 from dfmr_dask.run import pipeline
-from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.demands import check_sizes
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.results import partition_table
 from dfmr_dask.run.settings import MAX_COMPONENTS
+from dfmr_dask.show.dashboard import open_shown_tasks
 
 
 class GaussianMixture(Uncertain, Answers):
@@ -252,7 +252,7 @@ class GaussianMixture(Uncertain, Answers):
         check_sizes(source, settings)
         aside = partial(print, file=sys.stderr)
         with ExitStack() as stack:
-            tasks = stack.enter_context(open_tasks(in_memory=source.in_memory, say=aside))
+            tasks = stack.enter_context(open_shown_tasks(in_memory=source.in_memory, say=aside))
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
             result = pipeline.fit(source, settings, tasks, ledger=ledger)

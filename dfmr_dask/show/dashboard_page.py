@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import distributed.http
 from bokeh.models.widgets import Div, Select
@@ -20,11 +20,9 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader
 from dfmr_dask.run.events import STATES
 from dfmr_dask.show.dashboard_figures import COLORS, EDGES, Figures
 from dfmr_dask.show.dashboard_words import told_of
+from dfmr_dask.show.monitor import NAME, Monitor, Watched
 from dfmr_dask.show.partition_columns import drawing
 from dfmr_dask.show.state import RunState
-
-if TYPE_CHECKING:
-    from dfmr_dask.show.monitor import Monitor, Watched
 
 EVERY = 1000  # milliseconds between two looks at a run
 SHARE = 10.0  # a page rests so many times as long as it took to redraw
@@ -63,18 +61,18 @@ CSS = """
 """
 
 
-def dfmr_doc(monitor: Monitor, extra: dict[str, Any], doc: Any) -> None:
+def dfmr_doc(scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
     """Fill a document with the page; Bokeh calls this for each browser that opens it.
 
     Parameters
     ----------
-    monitor : Monitor
-        Who holds the runs.
+    scheduler : distributed.Scheduler
+        Whose monitor holds the runs.
     extra : dict
         What the frame of Dask's pages needs.
     doc : bokeh.document.Document
     """
-    page = Page(monitor)
+    page = Page(scheduler.plugins[NAME])
     page.update()
     add_periodic_callback(doc, page, EVERY)
     for root in page.roots():

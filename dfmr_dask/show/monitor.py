@@ -1,10 +1,10 @@
 """The page ``/dfmr`` of Dask's dashboard, and the route that tells the same as JSON.
 
-A run installs :class:`Monitor` on the scheduler that it uses, see :func:`install`; clusters may
-have it from the beginning, by ``dask scheduler --preload dfmr_dask.show.monitor``. It reads the
-events that runs log under the topic :data:`TOPIC` and remembers the last few runs. Dask promises
-nothing about the inside of its dashboard: where that refuses, the JSON route remains, and where
-that is refused as well, a warning. A run does not fail for it.
+A run installs :class:`Monitor` on the scheduler that it uses, see :mod:`dfmr_dask.show.dashboard`;
+clusters may have it from the beginning, by ``dask scheduler --preload dfmr_dask.show.monitor``. It
+reads the events that runs log under the topic :data:`TOPIC` and remembers the last few runs. Dask
+promises nothing about the inside of its dashboard: where that refuses, the JSON route remains, and
+the reason is told. This module is imported by schedulers, and so it imports little.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ from __future__ import annotations
 import json
 import logging
 import time
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from distributed import Client, SchedulerPlugin
+from distributed import SchedulerPlugin
 from tornado import web
 from tornado.ioloop import IOLoop
 
 from dfmr_dask.run.events import Event
-from dfmr_dask.run.workers import asked
 from dfmr_dask.show.partition_columns import Drawing, drawing
 from dfmr_dask.show.state import RunState
 
@@ -100,6 +98,9 @@ class Watched:
 class Monitor(SchedulerPlugin):
     """What a scheduler knows of the runs on it, and the page that shows it.
 
+    Bokeh and Dask's dashboard are imported when there is something to add to: a scheduler may
+    lack them.
+
     Attributes
     ----------
     runs : dict of token to Watched
@@ -129,7 +130,6 @@ class Monitor(SchedulerPlugin):
         for _, message in scheduler.get_events(TOPIC):
             with suppress(Exception):
                 self.log_event(TOPIC, message)
-        self._prefix = ""
         self._tried(self._add_page)
         self._tried(self._add_route)
 
@@ -139,13 +139,13 @@ class Monitor(SchedulerPlugin):
             self._served.stop()
 
     def log_event(self, topic: str, msg: Any) -> None:
-        """Read what runs say; the oldest run is forgotten when there are too many."""
+        """Read what runs say; when there are too many, the one silent for longest is forgotten."""
         if topic != TOPIC:
             return
         token, lines = str(msg["token"]), [str(line) for line in msg["events"]]
         run = self.runs.setdefault(token, Watched(token))
-        while len(self.runs) > MOST_RUNS:
-            self.runs.popitem(last=False)
+        if len(self.runs) > MOST_RUNS:
+            del self.runs[min(self.runs, key=lambda one: self.runs[one].heard)]
         self._forget(sum(map(len, lines)))
         run.take(lines)
 
@@ -192,6 +192,8 @@ class Monitor(SchedulerPlugin):
         from distributed.dashboard.core import BokehApplication  # noqa: PLC0415
         from distributed.dashboard.scheduler import template_variables  # noqa: PLC0415
 
+        from dfmr_dask.show.dashboard_page import dfmr_doc  # noqa: PLC0415
+
         application = self.scheduler.http_application
         there = [one for one in application.applications if isinstance(one, BokehTornado)]
         if not there:
@@ -199,7 +201,7 @@ class Monitor(SchedulerPlugin):
             return
         frame, self._prefix = template_variables(self.scheduler), there[0].prefix
         self._served = BokehApplication(
-            {PAGE: _page}, self.scheduler, prefix=self._prefix, template_variables=frame
+            {PAGE: dfmr_doc}, self.scheduler, prefix=self._prefix, template_variables=frame
         )
         application.add_application(self._served)
         self._served.initialize(IOLoop.current())
@@ -224,57 +226,13 @@ class Told(web.RequestHandler):
     def get(self) -> None:
         """Answer."""
         self.set_header("Content-Type", "application/json")
-        self.write(
-            json.dumps(self.scheduler.plugins[NAME].told(self.get_query_argument("token", "")))
-        )
-
-
-def install(client: Client) -> str | None:
-    """Put the page onto the scheduler of a client, unless it is there.
-
-    Parameters
-    ----------
-    client : distributed.Client
-
-    Returns
-    -------
-    str or None
-        Address of the page; None where there is none. A warning says why, unless the scheduler
-        has no dashboard since nobody wanted one.
-    """
-    try:
-        client.register_plugin(Monitor())
-        page, refused = asked(client, _question())
-    except Exception as error:  # of whatever kind: nobody loses a fit for a page
-        warnings.warn(f"no page of this run in Dask's dashboard: {_told(error)}", stacklevel=2)
-        return None
-    if page is None and refused != NO_DASHBOARD:
-        warnings.warn(f"no page of this run in Dask's dashboard: {refused}", stacklevel=2)
-    link = str(client.dashboard_link)
-    return None if page is None else link.removesuffix("/status") + PAGE
+        monitor: Monitor = self.scheduler.plugins[NAME]
+        self.write(json.dumps(monitor.told(self.get_query_argument("token", ""))))
 
 
 async def dask_setup(scheduler: Any) -> None:
     """Begin with a scheduler: ``dask scheduler --preload dfmr_dask.show.monitor``."""
     await scheduler.register_scheduler_plugin(Monitor(), name=NAME, idempotent=True)
-
-
-def _question() -> Any:
-    """Return a function for the scheduler, sent by value, that says what became of the page."""
-    name = NAME
-
-    def ask(dask_scheduler: Any) -> tuple[str | None, str]:
-        found = dask_scheduler.plugins[name]
-        return found.page, found.refused
-
-    return ask
-
-
-def _page(scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
-    """Fill a document with the page of the monitor that the scheduler has now."""
-    from dfmr_dask.show.dashboard_page import dfmr_doc  # noqa: PLC0415  (where there is Bokeh)
-
-    dfmr_doc(scheduler.plugins[NAME], extra, doc)
 
 
 def _told(error: Exception) -> str:
