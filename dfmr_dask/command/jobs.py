@@ -27,7 +27,7 @@ from dfmr_dask.data.source import Source
 from dfmr_dask.errors import InvalidSource, LabelsDiffer
 from dfmr_dask.experiments.accuracy import error
 from dfmr_dask.mixture import Mixture
-from dfmr_dask.run.cluster import PATIENT, open_tasks
+from dfmr_dask.run.cluster import PATIENT
 from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, Event, ignore
 from dfmr_dask.run.label_store import Written, write_answers
@@ -40,6 +40,7 @@ from dfmr_dask.run.stream import watched
 from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import Waiting
 from dfmr_dask.selection.curve import Selection
+from dfmr_dask.show.dashboard import open_shown_tasks
 from dfmr_dask.show.mixture_picture import draw_result
 from dfmr_dask.show.pieces_picture import write_pieces_picture
 from dfmr_dask.show.selection_picture import write_selection_picture
@@ -137,7 +138,9 @@ def tasks_for(
         preload = [*dask.config.get(PRELOAD, []), QUIET]
         with _deaf_to_interrupts(), dask.config.set({PRELOAD: preload}):
             tasks = stack.enter_context(
-                open_tasks(in_memory=in_memory, say=say, waiting=waiting, **cluster.model_dump())
+                open_shown_tasks(
+                    in_memory=in_memory, say=say, waiting=waiting, **cluster.model_dump()
+                )
             )
         try:
             yield tasks

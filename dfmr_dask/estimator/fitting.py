@@ -24,11 +24,11 @@ from dfmr_dask.estimator.uncertain import Uncertain
 from dfmr_dask.families.base import Family
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import pipeline
-from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.demands import check_sizes
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.results import partition_table
 from dfmr_dask.run.stream import watched
+from dfmr_dask.show.dashboard import open_shown_tasks
 
 
 class Fitting(Uncertain, Answers):
@@ -112,7 +112,7 @@ class Fitting(Uncertain, Answers):
         check_sizes(source, settings)
         aside = partial(print, file=sys.stderr)
         with ExitStack() as stack:
-            tasks = stack.enter_context(open_tasks(in_memory=source.in_memory, say=aside))
+            tasks = stack.enter_context(open_shown_tasks(in_memory=source.in_memory, say=aside))
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
             tell = stack.enter_context(watched(tasks, ledger))

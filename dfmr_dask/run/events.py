@@ -14,11 +14,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dfmr_dask.data.files import plain
 from dfmr_dask.errors import InvalidEvent
-from dfmr_dask.message import Message
+
+if TYPE_CHECKING:  # a scheduler that reads events needs no more than this file
+    from dfmr_dask.message import Message
 
 RUN = "run"  # the stage of the events that open and close a run
 STATES = ("waiting", "fitting", "fitted", "failed", "empty", "kept", "dropped")
@@ -152,6 +153,8 @@ class Event:
 
     def to_json(self) -> str:
         """Write the event as one line, without what says nothing; NaN and infinity are null."""
+        from dfmr_dask.data.files import plain  # noqa: PLC0415  (who only reads does without)
+
         told: dict[str, Any] = {"stage": self.stage, "done": self.done, "total": self.total}
         told |= {"failed": self.failed} if self.failed else {}
         told |= {"text": self.text} if self.text else {}
