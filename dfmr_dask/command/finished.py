@@ -27,7 +27,7 @@ from dfmr_dask.run.results import Result, as_csv, verdict_table
 from dfmr_dask.run.standard_errors import FILE as ERRORS
 from dfmr_dask.run.standard_errors import write_errors
 from dfmr_dask.run.way import Way
-from dfmr_dask.show.mixture_picture import PICTURE, draw_result
+from dfmr_dask.show.pictures.mixture import PICTURE, draw_result
 from dfmr_dask.show.summary import Summary, summarize
 
 

@@ -39,9 +39,9 @@ from dfmr_dask.run.selection import choose_order
 from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import Waiting
 from dfmr_dask.selection.curve import Selection
-from dfmr_dask.show.mixture_picture import draw_result
-from dfmr_dask.show.pieces_picture import write_pieces_picture
-from dfmr_dask.show.selection_picture import write_selection_picture
+from dfmr_dask.show.pictures.mixture import draw_result
+from dfmr_dask.show.pictures.pieces import write_pieces_picture
+from dfmr_dask.show.pictures.selection import write_selection_picture
 from dfmr_dask.show.summary import Summary, facts_of, summarize
 
 Say = Callable[[str], None]

@@ -18,9 +18,9 @@ from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
-from dfmr_dask.show.mixture_picture import draw_result
-from dfmr_dask.show.pieces_picture import write_pieces_picture
-from dfmr_dask.show.selection_picture import write_selection_picture
+from dfmr_dask.show.pictures.mixture import draw_result
+from dfmr_dask.show.pictures.pieces import write_pieces_picture
+from dfmr_dask.show.pictures.selection import write_selection_picture
 from dfmr_dask.show.summary import facts_of, summarize
 
 # Which parameters stand in which section of a configuration.

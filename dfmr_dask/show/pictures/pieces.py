@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from dfmr_dask.run.results import Result
-from dfmr_dask.show.picture import NORTH_UP
+from dfmr_dask.show.pictures.segmentation import NORTH_UP
 
 MOST_PANELS = 6  # maps side by side, of places along the first of three or more dimensions
 MOST_COLORS = 10  # groups with a color of their own; smaller ones share one

@@ -51,7 +51,7 @@ def thinned(grid: xr.DataArray, side: int = LONGEST_SIDE) -> xr.DataArray:
     Examples
     --------
     >>> import numpy as np, xarray as xr
-    >>> from dfmr_dask.show.picture import thinned
+    >>> from dfmr_dask.show.pictures.segmentation import thinned
     >>> thinned(xr.DataArray(np.zeros((10, 6)), dims=("y", "x")), side=5).shape
     (5, 3)
     """
@@ -78,7 +78,7 @@ def disagreement(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> from dfmr_dask.show.picture import disagreement
+    >>> from dfmr_dask.show.pictures.segmentation import disagreement
     >>> disagreement(np.array([0, 0, 1, 1]), np.array([1, 1, 0, 1]))
     0.25
     """

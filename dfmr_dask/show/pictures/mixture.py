@@ -91,7 +91,7 @@ def telling_pairs(mixture: Mixture, most: int = MOST_PAIRS) -> list[tuple[int, i
     >>> import numpy as np
     >>> from dfmr_dask.families import DiagonalGaussian
     >>> from dfmr_dask.mixture import Mixture
-    >>> from dfmr_dask.show.mixture_picture import telling_pairs
+    >>> from dfmr_dask.show.pictures.mixture import telling_pairs
     >>> means = np.array([[0.0, 0.0, 5.0], [0.0, 3.0, 0.0]])
     >>> params = {"means": means, "variances": np.ones((2, 3))}
     >>> telling_pairs(Mixture(DiagonalGaussian(), [0.5, 0.5], params), most=1)
