@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.mixture import Mixture
+from dfmr_dask.show.pictures.style import write_png
 
 LONGEST_SIDE = 1200  # pixels of a panel; larger grids are thinned before anything is computed
 MISSING = (0.85, 0.85, 0.85)  # rows with NaN or infinity
@@ -122,7 +123,7 @@ def segmentation_picture(
         axis.imshow(_segmented(one, colored), interpolation="nearest")
     for axis in axes:
         axis.set_axis_off()
-    figure.savefig(path, dpi=150, format="png")
+    write_png(path, figure)
 
 
 def _is_color(values: NDArray[Any]) -> bool:
