@@ -50,6 +50,7 @@ def recorded_run(
         for section, names in SECTIONS.items()
     }
     told["run"] = {"folder": os.fspath(folder), "seed": settings.seed}
+    told["run"]["sample_rows"] = settings.sample_rows
     told["source"] = {"path": source.location, "features": feature_names(source.features)}
     told["source"] |= {name: getattr(parameters, name) for name in CUT}
     told["source"]["sample_weight"] = None if source.weight == GIVEN else source.weight

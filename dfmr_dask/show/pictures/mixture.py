@@ -210,7 +210,9 @@ def plot_components(
     _shades(axis, mixture.weights, means, covariances, window)
     if rows is not None and len(rows):
         dots = rows[:MOST_DOTS, index]
-        axis.scatter(*dots.T, s=3.0, c=MUTED, alpha=0.35, linewidths=0.0, rasterized=True)
+        axis.scatter(
+            dots[:, 0], dots[:, 1], s=3.0, c=MUTED, alpha=0.35, linewidths=0.0, rasterized=True
+        )
     radius = float(np.sqrt(stats.chi2.ppf(INSIDE, 2)))
     for k, color in enumerate(colors):
         axis.add_patch(_ellipse(means[k], covariances[k], radius, fill=False, edgecolor=color,

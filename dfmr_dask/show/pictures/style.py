@@ -47,7 +47,7 @@ MARKS = {"kept": "o", "dropped": "D", "failed": "X", "empty": "."}
 MANY = 600  # points or cells, from which on they are pixels and no shapes
 DPI = 150
 SIZE = (4.9, 3.7)  # inches
-LOOK = {
+LOOK: dict[Any, Any] = {
     **{"font.size": 9.0, "axes.titlesize": 9.0, "axes.labelsize": 9.0, "legend.fontsize": 8.0},
     **{"xtick.labelsize": 8.0, "ytick.labelsize": 8.0, "axes.linewidth": 0.8},
     **{"text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "axes.edgecolor": MUTED},
