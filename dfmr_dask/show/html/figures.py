@@ -210,7 +210,7 @@ def components(found: Found) -> list[Picture]:
     """Draw the mixture: its weights, and its components along the features that tell most."""
     if "means" not in found.mixture.params:
         return []
-    model, errors, rows = found.mixture, found.errors, rows_of(found)
+    model, errors = found.mixture, found.errors
     pairs = mixture.telling_pairs(model)
     shown = [_density(found)] if not pairs else []
     for k, pair in enumerate(pairs):
@@ -220,10 +220,7 @@ def components(found: Found) -> list[Picture]:
                 f"pair{k}",
                 partial(_pair, found, pair),
                 f"{counted(model.n_components, 'component')} along {names}",
-                f"Along {names}. Each outline holds half of its component; the shades hold 50, 80 "
-                "and 95 % of the mixture."
-                + ("" if rows is None else " Dots are rows of a sample.")
-                + ("" if errors is None else _region(len(errors))),
+                f"Along {names}.",
                 size=(3.9, 3.5),
             )
         )
@@ -247,11 +244,24 @@ def _pair(found: Found, pair: tuple[int, int], axis: Axes) -> None:
     )
 
 
-def _region(parts: int) -> str:
-    return (
-        f" Filled: where the true means are, at {100 * LEVEL:.0f} %, from leaving out each of "
-        f"{parts} parts."
-    )
+def how_to_read(found: Found) -> str:
+    """Say what the pictures of components show."""
+    if found.mixture.n_features == 1 or "means" not in found.mixture.params:
+        return ""
+    told = [
+        "Each outline holds half of its component; the shades hold 50, 80 and 95\u202f% of the "
+        "mixture."
+    ]
+    if rows_of(found) is not None:
+        told.append("Dots are rows of a sample.")
+    if found.errors is not None:
+        told.append(
+            f"Filled, where they are not too small to be seen: the {100 * LEVEL:.0f}\u202f% "
+            f"regions of the true means, from leaving out each of {len(found.errors)} parts."
+        )
+    if found.mixture.n_features > 3:
+        told.append("The pairs of features are those that tell the components apart best.")
+    return " ".join(told)
 
 
 def _density(found: Found) -> Picture:

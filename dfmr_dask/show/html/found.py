@@ -76,7 +76,8 @@ class Found:
         result: Result,
         picture: str | None = None,
     ) -> Found:
-        """Gather what a run that has just ended left in memory."""
+        """Gather what a run that has just ended, or an aggregate of it, left in memory."""
+        sample = result.sample or _sample(ledger.folder)
         return cls(
             summary,
             ledger.description(),
@@ -86,7 +87,7 @@ class Found:
             result.errors if isinstance(result.errors, StandardErrors) else None,
             result.selection,
             result.pieces,
-            result.sample,
+            sample,
             None if picture is None else Path(picture),
         )
 
@@ -125,7 +126,7 @@ def found_in(folder: str | os.PathLike[str]) -> Found:
             _errors(place),
             ledger.selection(),
             xr.open_zarr(pieces, chunks=None).load() if pieces.is_dir() else None,
-            Sample.read(ledger.folder / FILE) if (ledger.folder / FILE).is_file() else None,
+            _sample(ledger.folder),
             picture if picture.is_file() else None,
         )
     except (OSError, KeyError, ValueError) as error:
@@ -154,6 +155,10 @@ def check_version(description: Mapping[str, Any], folder: Path) -> None:
             f"the run in {folder} was written by dfmr_dask {wrote:.40}; this is {__version__}, "
             "which may misread it: install that version, or a later one"
         )
+
+
+def _sample(folder: Path) -> Sample | None:
+    return Sample.read(folder / FILE) if (folder / FILE).is_file() else None
 
 
 def _errors(folder: Path) -> StandardErrors | None:

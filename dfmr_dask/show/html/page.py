@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dfmr_dask.show.html.found import Found, found_in
 from dfmr_dask.show.html.numbers import duration, listed, number, percent
 from dfmr_dask.show.pictures.partitions import fates_of
 from dfmr_dask.show.pictures.style import FATES, THEME
+from dfmr_dask.show.summary import Summary
 
 REPORT = "report.html"
 TITLES = {
@@ -59,6 +61,33 @@ def write_report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None
     path = Path(run) / REPORT if out is None else Path(out)
     write_bytes(path, report_html(found_in(run)).encode())
     return path
+
+
+def with_report(
+    folder: Path, summary: Summary, found: Callable[[Summary], Found], named: Path | None = None
+) -> Summary:
+    """Write the report beside the other files of a run, and return the summary that names it.
+
+    A page that cannot be drawn is no reason to lose a run: the summary says so in a note.
+
+    Parameters
+    ----------
+    folder : Path
+    summary : dict
+        All else that the run has found.
+    found : callable
+        Returns what the report tells of, given the summary.
+    named : Path, optional
+        What the folder will be called.
+    """
+    path = (folder if named is None else named) / REPORT
+    whole = {**summary, "files": {**summary["files"], "report": str(path)}}
+    try:
+        write_bytes(folder / REPORT, report_html(found(whole)).encode())
+    except Exception as error:  # hours of fits lie behind it
+        told = f"{REPORT} could not be written ({type(error).__name__}: {error}); dfmr report tries"
+        return {**summary, "notes": [*summary["notes"], f"{told} again from the folder"]}
+    return whole
 
 
 def report_html(found: Found) -> str:
@@ -119,6 +148,7 @@ def _values(found: Found) -> dict[str, Any]:
     fates, likeness = set(fates_of(table)), summary.get("likeness")
     return {
         "summary": summary,
+        "title": _title(str(summary["source"])),
         "finished": summary.get("finished", ""),
         "style": style("report.css"),
         "status": "Certified" if summary["certified"] else "Not certified",
@@ -142,6 +172,7 @@ def _values(found: Found) -> dict[str, Any]:
         "pieces": figures.pieces(found),
         "labels": figures.labels(found),
         "components": figures.components(found),
+        "how_to_read": figures.how_to_read(found),
         "table": component_table(found),
         "compared": _compared(summary["compared"]),
         "fit": fitted,
@@ -155,6 +186,12 @@ def _values(found: Found) -> dict[str, Any]:
         "python": words.python(found.description),
         "files": _files(summary["files"]),
     }
+
+
+def _title(location: str) -> str:
+    """Return the end of a path or URL; the whole of it stands below."""
+    parts = [part for part in location.replace("\\", "/").split("/") if part]
+    return "/".join(parts[-2:]) if parts else location
 
 
 def _interleaved(found: Found) -> bool:

@@ -165,16 +165,14 @@ def deviation_words(one: Deviation, features: list[str]) -> str:
     """Return what deviates, and by how much, with the name of the feature."""
     along = "" if one.feature is None else f" along {features[one.feature]}"
     sign = "+" if one.standard_errors > 0 else ""
-    return (
-        f"{one.parameter} of component {one.component}{along}: {sign}"
-        f"{number(one.standard_errors)} standard errors"
-    )
+    far = f"{sign}{number(one.standard_errors)}"
+    return f"{far}\u2002{one.parameter} of component {one.component}{along}"
 
 
 def settings_yaml(description: Mapping[str, Any]) -> str:
     """Return the settings of a run as a configuration, without what says nothing."""
     kept = _told(description["settings"])
-    return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
 
 
 def python(description: Mapping[str, Any]) -> str:
@@ -188,9 +186,11 @@ def python(description: Mapping[str, Any]) -> str:
     options["random_state"] = settings["run"]["seed"]
     usual = _defaults()
     changed = {k: v for k, v in options.items() if usual.get(k, None) != v}
+    attack = settings.get("corruption")
+    lies = "" if attack is None else "# The attack that was simulated is told in the settings.\n"
     second = _call("model = dfmr.GaussianMixture", [order], changed)
     run = f"model.fit(data, run={settings['run']['folder']!r})"
-    return f"import dfmr_dask as dfmr\n\n{first}\n{second}\n{run}\nprint(model.verdict_)"
+    return f"import dfmr_dask as dfmr\n\n{lies}{first}\n{second}\n{run}\nprint(model.verdict_)"
 
 
 _TAKEN = {"aggregator", "method", "weights", "gates", "rho", "unit", "polish", "places"}
