@@ -44,6 +44,8 @@ class Stage(IntEnum):
     CORRUPT_SAMPLE = 61
     CORRUPT_RESEMBLANCE = 70
     ALIKE_SPREAD = 71
+    SHOWN_ROWS = 80
+    FIT_PICTURE = 81
     PROVISIONAL = 90
 
 

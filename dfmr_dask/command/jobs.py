@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -41,9 +42,11 @@ from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import Waiting
 from dfmr_dask.selection.curve import Selection
 from dfmr_dask.show.dashboard import open_shown_tasks
-from dfmr_dask.show.mixture_picture import draw_result
-from dfmr_dask.show.pieces_picture import write_pieces_picture
-from dfmr_dask.show.selection_picture import write_selection_picture
+from dfmr_dask.show.html.found import Found
+from dfmr_dask.show.html.page import with_report
+from dfmr_dask.show.pictures.mixture import draw_result
+from dfmr_dask.show.pictures.pieces import write_pieces_picture
+from dfmr_dask.show.pictures.selection import write_selection_picture
 from dfmr_dask.show.summary import Summary, facts_of, summarize
 
 Say = Callable[[str], None]
@@ -179,7 +182,8 @@ def _written(
     """Write model, table, labels and picture; last of all the summary."""
     folder, source = ledger.folder, result.source or inputs.source
     settings = result.settings or fit_settings(config)
-    files = write_model(ledger, source, result, partition_table(source, result))
+    table = partition_table(source, result)
+    files = write_model(ledger, source, result, table)
     files |= draw_result(folder, result, source.features)
     shares: dict[str, float] = {}
     if config.labels.write:
@@ -206,6 +210,8 @@ def _written(
         disagreement=shares,
         errors=_errors(config, result, settings.aggregator),
     )
+    found = partial(Found.of, ledger, partitions=table, result=result, picture=files.get("picture"))
+    summary = with_report(folder, summary, found)
     ledger.finish(summary)
     return summary
 

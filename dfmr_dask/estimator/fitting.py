@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ from dfmr_dask.run import pipeline
 from dfmr_dask.run.demands import check_sizes
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.results import partition_table
+from dfmr_dask.run.sample import ROWS
 from dfmr_dask.run.stream import watched
 from dfmr_dask.show.dashboard import open_shown_tasks
 
@@ -65,6 +67,7 @@ class Fitting(Uncertain, Answers):
         sample_weight: Any = None,
         *,
         run: str | os.PathLike[str] | None = None,
+        sample_rows: int = ROWS,
     ) -> Self:
         """Fit the mixture.
 
@@ -83,7 +86,9 @@ class Fitting(Uncertain, Answers):
             or column, which is no feature then. A Source has its own, see
             :func:`dfmr_dask.open_source`.
         run : path, optional
-            A new folder where the run writes its messages and its model.
+            A new folder where the run writes its messages, its model and a report.
+        sample_rows : int
+            Rows of kept partitions that go there too, for the report's pictures; 0 for none.
 
         Returns
         -------
@@ -108,7 +113,8 @@ class Fitting(Uncertain, Answers):
         source, family = source_of(self, X, sample_weight, seed)
         last_one = continued(mixture, names, self, source, family)
         first = self._first(source, family, seed) if last_one is None else last_one
-        settings = settings_of(self, family, seed, first)
+        shown = 0 if run is None else sample_rows
+        settings = replace(settings_of(self, family, seed, first), sample_rows=shown)
         check_sizes(source, settings)
         aside = partial(print, file=sys.stderr)
         with ExitStack() as stack:

@@ -12,6 +12,8 @@ model.npz           the mixture
 partitions.zarr     the table of partitions, and as partitions.csv
 standard_errors.zarr how sure the mixture is, where that can be told; mixture.png draws it
 pieces.zarr         the table of pieces that the way was chosen by, and as pieces.csv
+sample.npz          some rows of the kept partitions, for pictures (run.sample_rows: 0 leaves none)
+report.html         all of it for people, made from the other files
 summary.json        last: its presence is the mark of a finished run
 
 Every file appears whole or not at all, and nothing but the summary says that the rest is complete.

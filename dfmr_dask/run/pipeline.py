@@ -19,6 +19,7 @@ from dfmr_dask.run.pieces import piece_table
 from dfmr_dask.run.polish import Polished, polish
 from dfmr_dask.run.remarks import remarks
 from dfmr_dask.run.results import Result
+from dfmr_dask.run.sampling import sample_rows
 from dfmr_dask.run.selection import choose_order
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.stages import (
@@ -114,6 +115,7 @@ def fit(
     with timed(seconds, "check"):
         compared = {name: other.mixture for name, other in others.items()}
         scores, rows = score(context, aggregation, agreed, [polished.mixture, *compared.values()])
+        sample = sample_rows(context, messages, verdict.kept, agreed)
 
     mixture = like(polished.mixture, aggregation.mixture)  # the verdict names its components
     with timed(seconds, "errors"):
@@ -140,6 +142,7 @@ def fit(
         settings=context.settings,
         way=way,
         pieces=None if way is None else piece_table(source, way),
+        sample=sample,
     )
 
 

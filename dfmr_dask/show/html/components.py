@@ -1,0 +1,61 @@
+"""The table of components, with standard errors, for the features that tell most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from dfmr_dask.show.html.found import Found
+from dfmr_dask.show.html.numbers import counted, number
+from dfmr_dask.show.pictures.mixture import telling_features
+
+MOST_FEATURES, MOST_COMPONENTS = 6, 60
+MOST_DIGITS = 8  # behind the point
+
+
+def component_table(found: Found) -> dict[str, Any]:
+    """Return the rows of the table, its title, and what the standard errors don't cover."""
+    d, every = len(found.features), found.summary["components"]
+    chosen = list(range(d))
+    if d > MOST_FEATURES:
+        chosen = sorted(telling_features(found.mixture)[:MOST_FEATURES])
+    told = found.summary.get("standard_errors") or {"known": False, "notes": []}
+    title = "Weight of each component, mean of each feature and, in brackets, standard deviation"
+    title += "; ± is the standard error" if told.get("known") else ""
+    if d > MOST_FEATURES:
+        title += f"; of {d:,} features those {MOST_FEATURES} that tell components apart best"
+    if len(every) > MOST_COMPONENTS:
+        title += f"; the {MOST_COMPONENTS} heaviest of {counted(len(every), 'component')}"
+    return {
+        "title": title,
+        "features": [found.features[j] for j in chosen],
+        "rows": [_row(k, one, chosen) for k, one in enumerate(every[:MOST_COMPONENTS])],
+        "notes": told["notes"],
+    }
+
+
+def _row(k: int, one: Mapping[str, Any], chosen: list[int]) -> dict[str, Any]:
+    errors = one.get("mean_error", [None] * len(one["mean"]))
+    return {
+        "number": k,
+        "weight": sure(one["weight"], one.get("weight_error")),
+        "cells": [(sure(one["mean"][j], errors[j]), number(one["sd"][j])) for j in chosen],
+    }
+
+
+def sure(value: float, error: float | None) -> str:
+    """Return a number with its standard error, where that is known, to the same digits.
+
+    Examples
+    --------
+    >>> from dfmr_dask.show.html.components import sure
+    >>> sure(0.18804, 0.0023), sure(-3.14159, None), sure(12345.6, 120.0)
+    ('0.1880 ± 0.0023', '−3.142', '12,346 ± 120')
+    """
+    if error is None or not error > 0.0:
+        return number(value, 4)
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    if digits > MOST_DIGITS or error >= 1e6:
+        return f"{number(value, 4)} ± {number(error, 2)}"
+    return f"{value:,.{digits}f} ± {error:,.{digits}f}".replace("-", "−")

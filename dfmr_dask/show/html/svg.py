@@ -1,0 +1,125 @@
+"""Figures as parts of a page: text stays text, and colors are variables of the page's style."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dfmr_dask.show.pictures.style import DPI, SIZE, THEME, look, panels
+
+NO_FACTS = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # neither times nor addresses
+COLORS = {light: f"var(--{name})" for name, (light, _) in THEME.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure of a page.
+
+    Attributes
+    ----------
+    key : str
+        Letters and digits that no other picture of the page has.
+    title : str
+        What it shows, for who cannot see it.
+    caption : str
+        How it is to be read.
+    svg : Markup
+    wide : bool
+        Whether it takes the whole width.
+    """
+
+    key: str
+    title: str
+    caption: str
+    svg: Markup
+    wide: bool = False
+
+
+def drawn(
+    key: str,
+    draw: Callable[[Axes], Any],
+    title: str,
+    caption: str,
+    *,
+    size: tuple[float, float] = SIZE,
+    wide: bool = False,
+) -> Picture:
+    """Draw onto axes of the package's look, and return the figure as a part of a page.
+
+    Parameters
+    ----------
+    key, title, caption, wide
+        As in :class:`Picture`.
+    draw : callable
+        Is given the axes.
+    size : pair of float
+        Inches.
+    """
+    with look():
+        figure, (axis,) = panels(1, size)
+        draw(axis)
+        return Picture(key, title, caption, as_svg(figure, key, title, caption), wide)
+
+
+def as_svg(figure: Figure, key: str, title: str, description: str) -> Markup:
+    """Return a figure as an element of HTML.
+
+    Parameters
+    ----------
+    figure : Figure
+        Drawn in the package's look.
+    key : str
+        Letters and digits; ids within the element begin with it.
+    title, description : str
+        What it shows, for who cannot see it.
+
+    Examples
+    --------
+    >>> from dfmr_dask.show.html.svg import as_svg
+    >>> from dfmr_dask.show.pictures.style import look, panels
+    >>> with look():
+    ...     figure, _ = panels()
+    ...     made = as_svg(figure, "a", "nothing <yet>", "empty axes")
+    >>> "http" in made, "nothing &lt;yet&gt;" in made, "var(--ink)" in made
+    (False, True, True)
+    """
+    out = StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
+        figure.savefig(out, format="svg", transparent=True, dpi=DPI, metadata=NO_FACTS)
+    text = out.getvalue()
+    body = text[text.index(">", text.index("<svg")) + 1 :]
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.S)
+    body = re.sub(r'<g id="[^"]*"', "<g", body)
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', body)
+    body = re.sub(r'xlink:href="#', f'href="#{key}-', body)
+    body = body.replace("xlink:href", "href").replace("url(#", f"url(#{key}-")
+    body = re.sub(r"(font: [^;\"]*?px) [^;\"]+", r"\1 var(--sans)", body)
+    body = re.sub(r"#[0-9a-f]{6}\b", lambda found: COLORS.get(found[0], found[0]), body)
+    body = re.sub(r"(\d\.\d{2})\d+", r"\1", body)
+    width, height = (72.0 * side for side in figure.get_size_inches())
+    head = Markup(
+        '<svg viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" '
+        'aria-labelledby="{key}-title {key}-desc"><title id="{key}-title">{title}</title>'
+        '<desc id="{key}-desc">{description}</desc>'
+    ).format(w=f"{width:g}", h=f"{height:g}", key=key, title=title, description=description)
+    return head + Markup(body.strip())  # matplotlib escapes the texts that it draws
+
+
+def chip(role: str, text: str) -> Markup:
+    """Return a colored mark with a text, as legends have it.
+
+    Examples
+    --------
+    >>> from dfmr_dask.show.html.svg import chip
+    >>> chip("kept", "<kept>")
+    Markup('<span class="chip kept">&lt;kept&gt;</span>')
+    """
+    return Markup('<span class="chip {}">{}</span>').format(role, text)
