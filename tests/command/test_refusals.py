@@ -142,7 +142,7 @@ def test_places_where_nothing_can_be_made_are_noticed_at_once(
     place: str,
 ) -> None:
     Path("file").write_text("precious")
-    monkeypatch.setattr(jobs, "open_tasks", None)  # not even a cluster may be asked for
+    monkeypatch.setattr(jobs, "open_shown_tasks", None)  # not even a cluster may be asked for
     assert dfmr(*args) == 1
     told = capsys.readouterr().err
     assert told.startswith(f"dfmr: {place} cannot be written: ")
