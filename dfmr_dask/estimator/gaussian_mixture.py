@@ -24,9 +24,9 @@ from dfmr_dask.run import pipeline
 from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.demands import check_sizes
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.outlets import watched
 from dfmr_dask.run.results import partition_table
 from dfmr_dask.run.settings import MAX_COMPONENTS
-from dfmr_dask.run.stream import watched
 
 
 class GaussianMixture(Uncertain, Answers):

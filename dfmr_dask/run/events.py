@@ -146,7 +146,7 @@ class Event:
     total: int
     failed: int = 0
     text: str = ""
-    at: float = field(default_factory=time.time, compare=False)
+    at: float = field(default_factory=lambda: round(time.time(), 3), compare=False)
     arrivals: tuple[Arrival, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -158,7 +158,10 @@ class Event:
         told["at"] = _finite(self.at, 3)
         told |= {"arrivals": [one.as_list() for one in self.arrivals]} if self.arrivals else {}
         told |= {"facts": self.facts} if self.facts else {}
-        return json.dumps(plain(told), separators=(",", ":"), allow_nan=False)
+        try:
+            return _written(told)
+        except ValueError:  # some number is none
+            return _written(plain(told))
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Event:
@@ -185,6 +188,10 @@ class Event:
             return cls(told["stage"], done, total, failed, text, when, arrivals, facts)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InvalidEvent(f"a line of the stream is no event: {error}") from error
+
+
+def _written(told: Any) -> str:
+    return json.dumps(told, separators=(",", ":"), allow_nan=False, default=plain)
 
 
 def _arrival(values: Any) -> Arrival:
