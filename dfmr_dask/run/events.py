@@ -14,11 +14,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dfmr_dask.data.files import plain
 from dfmr_dask.errors import InvalidEvent
-from dfmr_dask.message import Message
+
+if TYPE_CHECKING:  # a scheduler that reads events needs no more than this file
+    from dfmr_dask.message import Message
 
 RUN = "run"  # the stage of the events that open and close a run
 STATES = ("waiting", "fitting", "fitted", "failed", "empty", "kept", "dropped")
@@ -158,10 +159,13 @@ class Event:
         told["at"] = _finite(self.at, 3)
         told |= {"arrivals": [one.as_list() for one in self.arrivals]} if self.arrivals else {}
         told |= {"facts": self.facts} if self.facts else {}
+        from dfmr_dask.data.files import plain  # noqa: PLC0415  (who only reads does without)
+
+        write = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=plain).encode
         try:
-            return _written(told)
+            return write(told)
         except ValueError:  # some number is none
-            return _written(plain(told))
+            return write(plain(told))
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Event:
@@ -188,10 +192,6 @@ class Event:
             return cls(told["stage"], done, total, failed, text, when, arrivals, facts)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InvalidEvent(f"a line of the stream is no event: {error}") from error
-
-
-def _written(told: Any) -> str:
-    return json.dumps(told, separators=(",", ":"), allow_nan=False, default=plain)
 
 
 def _arrival(values: Any) -> Arrival:
