@@ -82,7 +82,7 @@ def test_a_log_gets_a_line_when_a_stage_begins_and_when_it_ends() -> None:
         "start ended after 5.0 s: 4 done",
         "fit 0/10",
         "fit ended after 51 s: 10 done, 1 failed",
-        "check 0/8",
+        "check 0/8, 309.0 MiB",
         "check ended after 3.0 s: 8 done",
         "finished after 59 s",
     ]
