@@ -33,11 +33,11 @@ from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, Event, ignore
 from dfmr_dask.run.label_store import Written, write_answers
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.outlets import watched
 from dfmr_dask.run.pipeline import fit, timed
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result, partition_table
 from dfmr_dask.run.selection import choose_order
-from dfmr_dask.run.stream import watched
 from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import Waiting
 from dfmr_dask.selection.curve import Selection

@@ -27,9 +27,9 @@ from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import pipeline
 from dfmr_dask.run.demands import check_sizes
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.outlets import watched
 from dfmr_dask.run.results import partition_table
 from dfmr_dask.run.sample import ROWS
-from dfmr_dask.run.stream import watched
 from dfmr_dask.show.dashboard import open_shown_tasks
 
 
