@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.alignment import aligned
-from dfmr_dask.aggregate.blockwise import runs, size_of
-from dfmr_dask.aggregate.distances import FEWEST_ROWS, component_rows
+from dfmr_dask.aggregate.distances import FEWEST_ROWS, blocks_at, component_rows
 from dfmr_dask.aggregate.estimates import Estimates
 from dfmr_dask.aggregate.gates import rough_center
 from dfmr_dask.mixture import Mixture
@@ -105,17 +104,10 @@ def estimate_map(
     """
     found = np.flatnonzero(estimates.ids == center)
     middle = int(found[0]) if len(found) else rough_center(estimates)
-    reference, origin = estimates.mixture(middle), estimates.subset(slice(middle, middle + 1))
-    scale = _scales(aligned(estimates, reference))
-    some = estimates.subset(_spread(len(estimates)))
-    base = _coordinates(origin, reference, scale, weights)
-    directions = _directions(_coordinates(some, reference, scale, weights) - base)
-    plane = np.concatenate(
-        [
-            (_coordinates(part, reference, scale, weights) - base) @ directions.T
-            for _, part in runs(estimates, 8 * size_of(estimates))
-        ]
-    )
+    reference = estimates.mixture(middle)
+    offsets = _coordinates(aligned(estimates, reference), reference, weights)
+    offsets -= offsets[middle].copy()
+    plane = offsets @ _directions(offsets[_spread(len(estimates))]).T
     plane = plane @ (_upright(plane) if before is None else _turn(estimates.ids, plane, before))
     length = np.sort(np.hypot(plane[:, 0], plane[:, 1]))
     radius = float(length[len(length) // 2])
@@ -127,32 +119,25 @@ def _spread(m: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, m - 1, min(m, MOST_DIRECTING)).astype(np.intp))
 
 
-def _scales(near: Estimates) -> tuple[Array, float]:
-    """Return usual rows of each component of aligned estimates, and of a partition.
+def _coordinates(near: Estimates, reference: Mixture, weights: bool) -> Array:
+    """Return coordinates (m, q) whose squared distances are the mean of the blocks' ones.
 
-    Components that are too thin to be tested are not drawn, unless all are.
+    Rows are those of a usual partition. Components that are too thin to be tested are not drawn,
+    unless all are.
     """
-    rows = np.median(component_rows(near), axis=0)
-    tested = rows >= FEWEST_ROWS
-    return np.where(tested | ~tested.any(), rows, 0.0), float(np.median(near.rows))
-
-
-def _coordinates(
-    some: Estimates, reference: Mixture, scale: tuple[Array, float], weights: bool
-) -> Array:
-    """Return coordinates (m, q) whose squared distances are the mean of the blocks' ones."""
-    near, (component, partition) = aligned(some, reference), scale
     m, order = near.weights.shape
+    counts, partition = np.median(component_rows(near), axis=0), float(np.median(near.rows))
+    tested = counts >= FEWEST_ROWS
+    component = np.where(tested | ~tested.any(), counts, 0.0)
     parts = []
-    for block in near.family.blocks(near.params, reference.params):
+    for block in blocks_at(near, reference):
         rows = np.array([partition]) if block.shared else component
         each = rows / (2.0 * block.coordinates.shape[-1] * np.count_nonzero(rows))
         parts.append((block.coordinates * np.sqrt(each)[:, None]).reshape(m, -1))
     if weights and order > 1:
         parts.append(2.0 * np.sqrt(near.weights * partition / (2.0 * (order - 1))))
-    return np.nan_to_num(
-        np.concatenate(parts, axis=1) / np.sqrt(len(parts)), posinf=FURTHEST, neginf=-FURTHEST
-    ).clip(-FURTHEST, FURTHEST)
+    values: Array = np.concatenate(parts, axis=1) / np.sqrt(len(parts))
+    return np.clip(np.nan_to_num(values), -FURTHEST, FURTHEST)
 
 
 def _directions(offsets: Array) -> Array:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import ExitStack, nullcontext
-from functools import partial
 from typing import Any, ClassVar, Self
 
 from sklearn.utils.validation import check_is_fitted
@@ -25,6 +23,7 @@ from dfmr_dask.run.demands import check_sizes
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.results import partition_table
 from dfmr_dask.run.settings import MAX_COMPONENTS
+from dfmr_dask.run.stream import watched
 from dfmr_dask.show.dashboard import open_shown_tasks
 
 
@@ -250,12 +249,12 @@ class GaussianMixture(Uncertain, Answers):
         source = source_of(self, X, sample_weight, seed)
         settings = settings_of(self, source, seed, continued(mixture, names, self, source))
         check_sizes(source, settings)
-        aside = partial(print, file=sys.stderr)
         with ExitStack() as stack:
-            tasks = stack.enter_context(open_shown_tasks(in_memory=source.in_memory, say=aside))
+            tasks = stack.enter_context(open_shown_tasks(in_memory=source.in_memory))
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
-            result = pipeline.fit(source, settings, tasks, ledger=ledger)
+            tell = stack.enter_context(watched(tasks, ledger))
+            result = pipeline.fit(source, settings, tasks, ledger=ledger, emit=tell)
             take(self, result, partition_table(result.source or source, result), source.units)
             if ledger is not None:
                 finish_run(ledger, self, source, settings, result, self.partitions_)

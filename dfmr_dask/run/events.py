@@ -37,7 +37,8 @@ OPENING = (
 # ``center`` (a partition) and ``radius``; ``distances`` lists gates, each with ``gate``,
 # ``partition``, ``distance`` (lists) and ``cutoff``; ``of`` counts the estimates that were used.
 JUDGED = ("kept", "dropped", "map", "distances", "of", "at")
-# Facts that close it: ``failed_with`` is None unless an error ended it.
+# Facts that close it: ``failed_with`` is None unless an error ended it. What was found may be told
+# before the last event, which alone says ``finished``: labels and pictures take their time.
 CLOSING = ("finished", "failed_with", "certified", "doubts", "score")
 
 
@@ -128,7 +129,8 @@ class Event:
     facts : mapping
         What is said once, as plain values: at the beginning (``OPENING``), at the end
         (``CLOSING``), and ``provisional``, ``verdict`` (see
-        :mod:`dfmr_dask.run.provisional`) and ``memory`` (bytes by ``client`` and ``workers``).
+        :data:`JUDGED`) and ``memory`` (bytes, at most so far, of the ``client`` and of the
+        largest ``worker``).
 
     Examples
     --------

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dfmr_dask.run.events import RUN, STATES, Arrival, Event
+from dfmr_dask.run.events import CLOSING, RUN, STATES, Arrival, Event
 
 WINDOW = 30.0  # seconds that rates are taken over
 SHORTEST = 2.0  # seconds before a rate can be told
@@ -45,8 +45,8 @@ class RunState:
     ----------
     about : mapping
         The facts that opened the run (:data:`~dfmr_dask.run.events.OPENING`).
-    ended : mapping or None
-        The facts that closed it (:data:`~dfmr_dask.run.events.CLOSING`); None while it goes on.
+    outcome : dict
+        How it ended (:data:`~dfmr_dask.run.events.CLOSING`), as far as that is told.
     stage : str
         The one that the last event was about.
     stages : dict of names to Stage
@@ -58,7 +58,7 @@ class RunState:
     provisional, verdict : mappings or None
         What the filter says of the estimates that are there, and at last of all of them.
     memory : mapping
-        Bytes by ``client`` and ``workers``, at most so far.
+        Bytes of the ``client`` and of the largest ``worker``, at most so far.
     began, at : float
         When the first and the last event happened, in seconds since the epoch.
 
@@ -74,7 +74,7 @@ class RunState:
     """
 
     about: Facts = field(default_factory=dict)
-    ended: Facts | None = None
+    outcome: dict[str, Any] = field(default_factory=dict)
     stage: str = ""
     stages: dict[str, Stage] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
@@ -109,12 +109,12 @@ class RunState:
     @property
     def finished(self) -> bool:
         """Whether the run has ended, well or with an error: nothing more will come."""
-        return self.ended is not None
+        return "finished" in self.outcome
 
     @property
     def failed_with(self) -> str | None:
         """The error that ended the run, if one did."""
-        told = None if self.ended is None else self.ended.get("failed_with")
+        told = self.outcome.get("failed_with")
         return None if told is None else str(told)
 
     @property
@@ -176,6 +176,7 @@ class RunState:
             "seconds": self.at - self.began,
             "at": self.at,
             "memory": dict(self.memory),
+            "score": self.outcome.get("score"),
             "provisional": None if self.provisional is None else dict(self.provisional),
             "verdict": None if self.verdict is None else self._judged(self.verdict),
         }
@@ -250,8 +251,7 @@ class RunState:
             self.provisional = facts["provisional"]
         if "verdict" in facts:
             self.verdict = facts["verdict"]
-        if "finished" in facts:
-            self.ended = dict(facts)
+        self.outcome |= {name: facts[name] for name in CLOSING if name in facts}
 
     def _remember(self, event: Event) -> None:
         """Keep how far the stage was, and the rows that came, for as long as rates look back."""

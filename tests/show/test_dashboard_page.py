@@ -43,7 +43,7 @@ for (const figure of Bokeh.documents[0].roots()) {
   const {data} = canvas.ctx.getImageData(0, 0, canvas.canvas.width, canvas.canvas.height);
   let ink = 0;
   for (let i = 0; i < data.length; i += 4)
-    if (data[i + 3] > 0 && Math.min(data[i], data[i + 1], data[i + 2]) < 150) ink++;
+    if (data[i + 3] > 128 && Math.min(data[i], data[i + 1], data[i + 2]) < 150) ink++;
   out[figure.name] = ink;
 }
 return out;
