@@ -98,6 +98,11 @@ class Browser:
         """Return the text of the page, with single blanks."""
         return str(self.ask(TEXT))
 
+    def wait_for(self, words: str, patience: float = PATIENCE) -> None:
+        """Wait until the page says something."""
+        script = f"return (() => {{{TEXT}}})().includes(arguments[0])"
+        self.wait(script, words, patience=patience)
+
     def found(self, selector: str) -> list[Any]:
         """Return the elements that a CSS selector finds anywhere in the page."""
         return list(self.ask(FOUND, selector))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,21 +10,27 @@ from typing import Any
 
 from distributed import Client
 
-from dfmr_dask.run.cluster import Say, open_tasks, silent
+from dfmr_dask.run.cluster import Say, open_tasks
 from dfmr_dask.run.handles import described
 from dfmr_dask.run.tasks import OnCluster, Tasks
 from dfmr_dask.run.workers import asked
 from dfmr_dask.show.monitor import NAME, NO_DASHBOARD, Monitor
 
 
+def aside(text: str) -> None:
+    """Say something beside the output."""
+    print(text, file=sys.stderr)
+
+
 @contextmanager
-def open_shown_tasks(*, say: Say = silent, **where: Any) -> Iterator[Tasks]:
+def open_shown_tasks(*, say: Say = aside, **where: Any) -> Iterator[Tasks]:
     """Choose where a run's tasks run, and put the page there.
 
     Parameters
     ----------
     say : callable
-        Told where dashboard and page are, of a client that was not there before.
+        Told where dashboard and page are, of a client that was not there before; on standard error
+        by default.
     **where
         As in :func:`~dfmr_dask.run.cluster.open_tasks`, which tells what may be raised.
 

@@ -41,16 +41,21 @@ SIZES = ((400, 9), (2000, 6), (float("inf"), 4))  # of points: up to so many, so
 FEW = 10  # columns of which less than a tenth has changed are patched
 USUAL_WIDE = 1.6  # width over height of a figure of which nothing is known yet
 TOOLS = "tap,box_select,wheel_zoom,reset"
-# The place and the reason come from data: Bokeh escapes what stands for an @name.
+# Name, place and reason come from data: Bokeh escapes what stands for an @name.
 TOOLTIP = """<div style="max-width: 24rem; overflow-wrap: anywhere">
-<b>partition @name</b>, @state<br>
-@rows{custom} rows, log-likelihood @log_likelihood{custom}, distance @distance{custom},
-@seconds{custom} s<br>
-@place<br><i>@reason</i></div>"""
+<b>partition @name</b>, @state<br>@partition{custom}<br>@place<br><i>@reason</i></div>"""
+# What is known of the partition in numbers; the rest is left out.
 KNOWN = """
-if (value === Infinity) return "infinite";
-if (!Number.isFinite(value)) return "unknown";
-return Number.isInteger(value) ? value.toLocaleString("en") : value.toPrecision(4);
+const {rows, seconds, log_likelihood, distance, state} = source.data;
+const i = special_vars.index;
+const ahead = ["waiting", "fitting", "failed"].includes(state[i]) ? " planned" : "";
+const short = number => number === Infinity ? "infinite" : String(Number(number.toPrecision(4)));
+return [
+  [rows[i], `${rows[i].toLocaleString("en")} rows${ahead}`],
+  [log_likelihood[i], `log-likelihood ${short(log_likelihood[i])}`],
+  [distance[i], `distance ${short(distance[i])}`],
+  [seconds[i], `${short(seconds[i])} s`],
+].filter(([number]) => !Number.isNaN(number)).map(([, words]) => words).join(", ");
 """
 NUMBERS = ("rows", "seconds", "log_likelihood", "distance", "x", "y", "rank", "height", "level")
 TEXTS = ("name", "state", "place", "reason")
@@ -112,7 +117,7 @@ class Figures:
         out.match_aspect = True
         out.axis.visible = out.grid.visible = False
         self.cells = out.rect("column", "row", 0.88, 0.88, source=self.source, **_look())
-        return _hovered(out, self.cells)
+        return self._hovered(out, self.cells)
 
     def _map(self) -> Any:
         """Estimates around the center, far ones drawn nearer, with rings that tell how far."""
@@ -133,7 +138,7 @@ class Figures:
             "middle", "middle", source=self.rings, marker="cross", size=15, line_color="black",
             line_width=2,
         )  # fmt: skip
-        return _hovered(out, points)
+        return self._hovered(out, points)
 
     def _distances(self) -> Any:
         """Distances on a logarithmic axis, with the line that cuts."""
@@ -143,14 +148,20 @@ class Figures:
         out.add_layout(self.cut_label)
         out.xaxis.axis_label, out.yaxis.axis_label = "partitions, nearest first", "distance"
         out.yaxis.formatter = PrintfTickFormatter(format="%g")
-        return _hovered(out, points)
+        return self._hovered(out, points)
 
     def _likelihoods(self) -> Any:
         """Mean log density a row of each partition under its own estimate."""
         out = _figure("dfmr_likelihoods", "Local log-likelihoods")
         points = out.scatter("partition", "level", source=self.source, **_look(), **_mark())
         out.xaxis.axis_label, out.yaxis.axis_label = "partition", "nats a row"
-        return _hovered(out, points)
+        return self._hovered(out, points)
+
+    def _hovered(self, out: Any, marks: Any) -> Any:
+        """Let marks tell which partition they are."""
+        known: Any = {"@partition": CustomJSHover(args={"source": self.source}, code=KNOWN)}
+        out.add_tools(HoverTool(renderers=[marks], tooltips=TOOLTIP, formatters=known))
+        return out
 
 
 def send(source: Any, columns: Columns) -> None:
@@ -227,12 +238,3 @@ def _mark() -> dict[str, Any]:
     """Return the shapes of points."""
     marks = factor_mark("state", list(MARKS.values()), list(MARKS))
     return {"marker": marks, "size": SIZES[0][1], "fill_alpha": 0.75}
-
-
-def _hovered(out: Any, marks: Any) -> Any:
-    """Let marks tell which partition they are."""
-    known = CustomJSHover(code=KNOWN)
-    names = ("rows", "log_likelihood", "distance", "seconds")
-    formatters: Any = {f"@{name}": known for name in names}
-    out.add_tools(HoverTool(renderers=[marks], tooltips=TOOLTIP, formatters=formatters))
-    return out

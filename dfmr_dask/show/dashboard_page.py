@@ -57,6 +57,7 @@ CSS = """
 .stage.now .bar span { background: #0072b2; }
 .legend span { display: inline-block; margin-right: 12px; }
 .legend span.none { color: #888; }
+.legend .hint { color: #777; font-size: 12px; }
 .legend .swatch { width: 13px; height: 13px; margin: 0 5px -2px 0; border: 1px solid; }
 """
 
