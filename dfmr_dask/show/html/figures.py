@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64encode
 from functools import partial
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,6 +14,7 @@ from PIL import Image
 from dfmr_dask.aggregate.estimates import Estimates, collect
 from dfmr_dask.aggregate.goodness import GoodnessOfFit, goodness_of_fit
 from dfmr_dask.aggregate.jackknife import LEVEL
+from dfmr_dask.aggregate.map import estimate_map
 from dfmr_dask.aggregate.matrix import distance_matrix
 from dfmr_dask.errors import TooFewMessages
 from dfmr_dask.randomness import Stage, generator
@@ -156,14 +156,29 @@ def agreement(found: Found) -> list[Picture]:
             f"center first. Pale blocks agree; strong stripes agree with nobody.{some}",
             size=(4.9, 4.2),
         ),
+        _laid(found, said, center, dropped),
     ]
+
+
+def _laid(found: Found, said: Estimates, center: int, dropped: list[int]) -> Picture:
+    laid = estimate_map(said, center)
+    far = [int(i) for i in laid.partitions[np.hypot(laid.x, laid.y) > 3.0 * laid.radius]]
+    return drawn(
+        "estimates",
+        lambda axis: estimates.plot_estimates(laid, dropped, ax=axis),
+        f"map of {len(laid.partitions)} estimates around that of partition {laid.center}; more "
+        f"than three times as far as most: {listed([str(i) for i in far]) or 'none'}",
+        "Each point is the estimate of a partition, on the plane in which most of them differ "
+        "most. The first ring holds more than half; numbers are distances in standard errors, and "
+        "grow tenfold from ring to ring.",
+        size=(4.9, 4.2),
+    )
 
 
 def _estimates(found: Found) -> Estimates | None:
     """Stack the usable estimates; None where they are too few for any picture."""
-    planned = found.description.get("planned_rows")
     try:
-        return collect(found.messages, None if planned is None else dict(enumerate(planned)))[0]
+        return collect(found.messages, found.planned_rows)[0]
     except TooFewMessages:
         return None
 
@@ -240,7 +255,7 @@ def components(found: Found) -> list[Picture]:
 
 def _pair(found: Found, pair: tuple[int, int], axis: Axes) -> None:
     mixture.plot_components(
-        found.mixture, pair, found.features, errors=found.errors, rows=rows_of(found), ax=axis
+        found.mixture, pair, found.features, errors=found.errors, rows=found.rows, ax=axis
     )
 
 
@@ -252,7 +267,7 @@ def how_to_read(found: Found) -> str:
         "Each outline holds half of its component; the shades hold 50, 80 and 95\u202f% of the "
         "mixture."
     ]
-    if rows_of(found) is not None:
+    if found.rows is not None:
         told.append("Dots are rows of a sample.")
     if found.errors is not None:
         told.append(
@@ -265,7 +280,7 @@ def how_to_read(found: Found) -> str:
 
 
 def _density(found: Found) -> Picture:
-    rows = rows_of(found)
+    rows = found.rows
     return drawn(
         "density",
         lambda axis: mixture.plot_density(
@@ -279,7 +294,7 @@ def _density(found: Found) -> Picture:
 
 def fit(found: Found) -> tuple[list[Picture], GoodnessOfFit | None]:
     """Draw how well a sample of rows fits the mixture, and return what the drawing says."""
-    rows = rows_of(found)
+    rows = found.rows
     if rows is None:
         return [], None
     seed = int(dict(found.description["settings"].get("run", {})).get("seed", 0))
@@ -293,14 +308,6 @@ def fit(found: Found) -> tuple[list[Picture], GoodnessOfFit | None]:
         "model's own. The band holds 95 of 100 samples of this size from the model.",
     )
     return [one], told
-
-
-def rows_of(found: Found) -> Any:
-    """Return sampled rows of the partitions that were kept, or None where there are too few."""
-    if found.sample is None or found.sample.rows.shape[1] != found.mixture.n_features:
-        return None
-    rows = found.sample.of(found.summary["kept"]).rows
-    return rows if len(rows) >= 20 else None
 
 
 def labels(found: Found) -> str | None:

@@ -12,8 +12,10 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
+from dfmr_dask.aggregate.map import EstimateMap
 from dfmr_dask.aggregate.matrix import DistanceMatrix
 from dfmr_dask.show.pictures.style import (
+    ALERT,
     FATES,
     INK,
     MANY,
@@ -77,58 +79,42 @@ def _named(axis: Axes, found: DistanceMatrix, dropped: frozenset[int]) -> None:
     axis.set_yticks(range(m), labels=[str(i) for i in found.ids], fontsize=size)
     axis.tick_params(length=0)
     for tick, i in zip(axis.get_yticklabels(), found.ids, strict=True):
-        tick.set_color(FATES["dropped"] if int(i) in dropped else INK)
+        tick.set_color(ALERT if int(i) in dropped else INK)
 
 
 def plot_estimates(
-    partitions: NDArray[np.intp],
-    x: Array,
-    y: Array,
-    radius: float,
-    dropped: Collection[int] = (),
-    *,
-    center: int | None = None,
-    ax: Axes | None = None,
+    found: EstimateMap, dropped: Collection[int] = (), *, ax: Axes | None = None
 ) -> Axes:
     """Draw estimates as points around the one in the middle, far ones pulled in.
 
     Parameters
     ----------
-    partitions : ndarray of shape (m,)
-        Their numbers.
-    x, y : ndarrays of shape (m,)
-        Their places, in standard errors.
-    radius : float
-        Of the circle that holds more than half of them; up to it distances are as they are, and
-        grow with their logarithm beyond.
+    found : EstimateMap
     dropped : collection of int
         Partitions that the filter left out.
-    center : int, optional
-        The partition in the middle.
     ax : Axes, optional
 
     Returns
     -------
     Axes
+        Rings tell the distance. Up to the first one, which holds more than half of the estimates,
+        it is as it is, and beyond it grows with its logarithm.
     """
-    axis = axes_of(ax)
-    scale = radius if radius > 0.0 else 1.0
+    axis, x, y = axes_of(ax), found.x, found.y
+    scale = found.radius if found.radius > 0.0 else 1.0
     far = np.hypot(x, y)
     drawn = _pulled(far / scale)
     pull = np.divide(drawn, far, out=np.zeros_like(far), where=far > 0.0)
     reach = 1.12 * max(float(drawn.max(initial=1.0)), 1.0)
     _rings(axis, scale, reach)
-    out = np.isin(partitions, list(dropped))
+    out = np.isin(found.partitions, list(dropped))
     for fate, here in (("kept", ~out), ("dropped", out)):
         if here.any():
             axis.scatter(
                 (x * pull)[here], (y * pull)[here], s=18, c=FATES[fate], marker=MARKS[fate],
                 alpha=0.85, linewidths=0.0, rasterized=len(x) > MANY, label=fate, zorder=3,
             )  # fmt: skip
-    if center is not None and center in partitions:
-        at = int(np.flatnonzero(partitions == center)[0])
-        place = (x * pull)[at], (y * pull)[at]
-        axis.plot(*place, marker="+", markersize=10, color=INK, linestyle="none", label="center")
+    axis.plot(0.0, 0.0, marker="+", markersize=10, color=INK, linestyle="none", label="center")
     axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
     axis.legend(loc="upper left", bbox_to_anchor=(0.97, 1.0))

@@ -211,7 +211,7 @@ def plot_components(
     if rows is not None and len(rows):
         dots = rows[:MOST_DOTS, index]
         axis.scatter(
-            dots[:, 0], dots[:, 1], s=3.0, c=MUTED, alpha=0.35, linewidths=0.0, rasterized=True
+            dots[:, 0], dots[:, 1], s=3.0, c="0.5", alpha=0.5, linewidths=0.0, rasterized=True
         )
     radius = float(np.sqrt(stats.chi2.ppf(INSIDE, 2)))
     for k, color in enumerate(colors):
@@ -294,8 +294,8 @@ def _numbers(axis: Axes, means: Array, covariances: Array, radius: float, colors
         outward = 1.0 if reach @ (means[k] - means.mean(axis=0)) >= 0.0 else -1.0
         box = {"boxstyle": "circle,pad=0.18", "facecolor": PAPER, "edgecolor": color}
         axis.annotate(
-            str(k), means[k] + outward * reach, color=color, fontsize=7, ha="center", va="center",
-            bbox={**box, "linewidth": 0.8}, annotation_clip=True,
+            str(k), means[k] + outward * reach, color=INK, fontsize=7, ha="center", va="center",
+            bbox={**box, "linewidth": 1.0}, annotation_clip=True,
         )  # fmt: skip
 
 

@@ -10,7 +10,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgba
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
@@ -92,7 +91,8 @@ def plot_order(table: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         for i in np.flatnonzero(np.isin(fates, ("dropped", "failed"))):
             place = (i % columns + 0.5, i // columns + 0.5)
             number = str(table["partition"].values[i])
-            axis.text(*place, number, color=PAPER, fontsize=6.5, ha="center", va="center")
+            axis.text(*place, number, color=PAPER, fontsize=6.5, weight="bold", ha="center",
+                      va="center")  # fmt: skip
     axis.set(xlim=(0, columns), ylim=(lines, 0), aspect="equal", xticks=[])
     starts = shown_ticks(lines)
     axis.set_yticks([i + 0.5 for i in starts], [str(i * columns) for i in starts])
@@ -248,11 +248,3 @@ def _scatter(
     axis.margins(x=0.02)
     if len(axis.get_legend_handles_labels()[0]) > 1:
         axis.legend(loc="best", ncols=2)
-
-
-def fate_handles(fates: Sequence[str] = tuple(FATES)) -> list[Line2D]:
-    """Return entries of a legend for what can become of partitions."""
-    return [
-        Line2D([], [], linestyle="none", marker=MARKS[fate], color=FATES[fate], label=fate)
-        for fate in fates
-    ]

@@ -28,6 +28,7 @@ THEME = {
     "muted": ("#5a6472", "#a9b3c0"),
     "rule": ("#d3d9e1", "#3a424e"),
     "paper": ("#fefefe", "#171b21"),
+    "alert": ("#b04700", "#ffa366"),
     "empty": ("#b4bcc7", "#59626f"),
     "failed": ("#7d3c98", "#cf9be6"),
     "c0": ("#0072b2", "#4fabe3"),
@@ -39,7 +40,9 @@ THEME = {
     "c6": ("#4b5158", "#bcc4ce"),
     "c7": ("#8b5a2b", "#c7955f"),
 }
-INK, MUTED, RULE, PAPER = (THEME[name][0] for name in ("ink", "muted", "rule", "paper"))
+INK, MUTED, RULE, PAPER, ALERT = (
+    THEME[name][0] for name in ("ink", "muted", "rule", "paper", "alert")
+)
 PALETTE = tuple(THEME[f"c{k}"][0] for k in range(8))
 FATES = {"kept": PALETTE[0], "dropped": PALETTE[1], "failed": THEME["failed"][0]}
 FATES |= {"empty": THEME["empty"][0]}
@@ -55,7 +58,7 @@ LOOK: dict[Any, Any] = {
     **{"ytick.labelcolor": INK, "grid.color": RULE, "grid.linewidth": 0.6, "hatch.color": PAPER},
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True},
     **{"legend.frameon": False, "figure.facecolor": "white", "axes.facecolor": "none"},
-    **{"axes.formatter.limits": (-4, 5), "axes.formatter.use_mathtext": True},
+    **{"axes.formatter.limits": (-4, 7), "axes.formatter.use_mathtext": True},
 }
 
 
