@@ -1,4 +1,4 @@
-"""How an estimator shows itself in a notebook: scikit-learn's diagram and, once fitted, a verdict."""
+"""How an estimator shows itself in a notebook: scikit-learn's diagram, and its verdict."""
 
 from __future__ import annotations
 

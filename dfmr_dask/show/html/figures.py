@@ -28,6 +28,7 @@ from dfmr_dask.show.pictures.style import look, named
 
 WIDE, THIRD = (7.6, 2.9), (3.9, 3.1)  # inches
 WIDEST_PICTURE = 1000  # pixels of the labels on their grid
+MOST_ALONG = 3  # dimensions with a figure of their own, beside the two of the map
 BARS = 40  # components beyond which weights are no bars
 
 
@@ -48,7 +49,7 @@ def places(found: Found) -> list[Picture]:
     dims = partitions.varying(table, found.dims)
     shown = [cells]
     if np.isfinite(partitions.ratios(table)).any():
-        for k, dim in enumerate(dims[:3]):
+        for k, dim in enumerate(dims if len(dims) == 1 else dims[:-2][:MOST_ALONG]):
             shown.append(_along(found, dim, f"along{k}"))
     if len(dims) >= 2:
         shown.append(_map(found, dims))
@@ -131,7 +132,7 @@ def deviating(found: Found) -> list[Picture]:
             "What is wrong with each dropped partition: how far the parameters of its components "
             "lie from the model's, along the feature that deviates most. Empty cells lie within "
             "three standard errors.",
-            size=(7.6, 1.15 + 0.19 * len(largest.partitions)),
+            size=(7.6, max(2.0, 1.15 + 0.19 * len(largest.partitions))),
             wide=True,
         )
     ]
@@ -289,6 +290,7 @@ def _density(found: Found) -> Picture:
         f"density along {found.features[0]} and the components under it",
         "The density of the mixture and, dashed, of its components"
         + ("." if rows is None else ", over a histogram of a sample of rows."),
+        size=(3.9, 3.5),
     )
 
 

@@ -162,7 +162,7 @@ def deviation_words(one: Deviation, features: list[str]) -> str:
     along = "" if one.feature is None else f" along {features[one.feature]}"
     sign = "+" if one.standard_errors > 0 else ""
     far = f"{sign}{number(one.standard_errors)}"
-    return f"{far}\u2002{one.parameter} of {one.component}{along}"
+    return f"{far}\u2002{one.parameter} of component {one.component}{along}"
 
 
 def settings_yaml(description: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from dfmr_dask.show.pictures.style import (
     ramp,
 )
 
+PULL = 0.7  # of the first ring, by which each tenfold distance lies further out
 NUMBERED = 40  # partitions up to which a matrix names each one
 Array = NDArray[np.float64]
 
@@ -123,7 +124,7 @@ def plot_estimates(
 
 def _pulled(ratio: Array) -> Any:
     """Leave distances up to 1 as they are, and let them grow with their logarithm beyond."""
-    return np.where(ratio <= 1.0, ratio, 1.0 + np.log(np.maximum(ratio, 1.0)))
+    return np.where(ratio <= 1.0, ratio, 1.0 + PULL * np.log10(np.maximum(ratio, 1.0)))
 
 
 def _rings(axis: Axes, radius: float, reach: float) -> None:
@@ -135,4 +136,6 @@ def _rings(axis: Axes, radius: float, reach: float) -> None:
             break
         style = {"color": MUTED, "linewidth": 0.8} if times == 1.0 else {"color": RULE}
         axis.add_patch(Circle((0, 0), ring, fill=False, **style))
-        axis.text(0, -ring, f"{radius * times:.2g}", fontsize=7, color=MUTED, ha="center", va="top")
+        far, place = radius * times, -ring * np.sqrt(0.5)
+        told = f"{far:,.0f}" if far >= 10.0 else f"{far:.2g}"
+        axis.text(place, place, told, fontsize=7, color=MUTED, ha="right", va="top")

@@ -144,7 +144,7 @@ def plot_density(
     means, deviations = mixture.params["means"][:, 0], np.sqrt(_variances(mixture)[:, 0])
     low, high = (means - WIDE * deviations).min(), (means + WIDE * deviations).max()
     if rows is not None and len(rows):
-        spread = min(200, max(20, int(2 * len(rows) ** (1 / 3))))
+        spread = min(200, max(20, int(5 * len(rows) ** (1 / 3))))
         low, high = min(low, rows.min()), max(high, rows.max())
         axis.hist(rows[:, 0], spread, density=True, color=MUTED, alpha=0.25, label="sample")
     x = np.unique(np.concatenate([np.linspace(low, high, POINTS), means]))

@@ -23,6 +23,7 @@ from dfmr_dask.show.pictures.style import (
     PAPER,
     RULE,
     axes_of,
+    plain_logarithm,
     ramp,
     shortened,
     shown_ticks,
@@ -32,6 +33,7 @@ DISTANCE = "distance_"  # what the columns of the gates begin with
 WIDEST = 40  # cells of a row, until there are more rows than columns
 NUMBERED = 120  # cells up to which those that were left out carry their numbers
 SHADE = {"kept": 0.3, "empty": 0.35, "dropped": 1.0, "failed": 1.0}  # of cells
+BIG = {"failed": 34}  # sizes of marks that would be too small otherwise
 CLOSEST = 1e-2  # of the cut-off; what lies closer is drawn there
 Fates = NDArray[Any]
 
@@ -239,11 +241,12 @@ def _scatter(
         if not here.any() or fate == "empty":
             continue
         axis.scatter(
-            at[here], shown[here], s=16 if len(at) <= MANY else 7, c=color, marker=MARKS[fate],
+            at[here], shown[here], s=BIG.get(fate, 16) if len(at) <= MANY else 7, c=color, marker=MARKS[fate],
             alpha=0.9, linewidths=0.0, rasterized=len(at) > MANY, label=fate, zorder=3,
         )  # fmt: skip
     axis.axhline(cut, color=INK, linewidth=1.0, linestyle="--", label="cut-off")
     axis.set_yscale("log")
+    plain_logarithm(axis.yaxis)
     axis.grid(axis="y", color=RULE)
     axis.margins(x=0.02)
     if len(axis.get_legend_handles_labels()[0]) > 1:

@@ -67,7 +67,8 @@ def plot_criterion(found: Selection, *, ax: Axes | None = None) -> Axes:
     bars = INTERVAL * np.nan_to_num(found.bic_errors) / found.rows
     axis.errorbar(found.orders, height, bars, color=CURVE, marker="o", capsize=3)
     place = found.orders.index(found.n_components)
-    axis.plot(found.n_components, height[place], "o", color=CHOSEN, markersize=9)
+    axis.plot(found.n_components, height[place], "o", color=CHOSEN, markersize=8, clip_on=False,
+              zorder=4)  # fmt: skip
     linear = float(np.partition(height, 1)[1]) if len(height) > 1 else 0.0
     axis.set_yscale("symlog", linthresh=max(1e-4, linear))
     axis.set_ylim(bottom=0.0)

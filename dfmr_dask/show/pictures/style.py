@@ -15,9 +15,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from dfmr_dask.data.files import write_bytes
 
@@ -103,6 +105,18 @@ def ramp(color: str, least: float = 0.0) -> LinearSegmentedColormap:
     """Return a color map from (almost) nothing to a color, which reads on light and dark alike."""
     rgb = to_rgb(color)
     return LinearSegmentedColormap.from_list("ramp", [(*rgb, least), (*rgb, 1.0)])
+
+
+def plain_logarithm(axis: Axis) -> None:
+    """Write the numbers of a logarithmic axis as they are, and more of them where it is short."""
+    low, high = sorted(axis.get_view_interval())
+    short = high < 12.0 * low
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.10g}" if f"{value:.0e}"[0] in "25" else "")
+        if short
+        else NullFormatter()
+    )
 
 
 def shown_ticks(n: int, most: int = 6) -> list[int]:
