@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Circle
-from matplotlib.ticker import FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.map import EstimateMap
@@ -24,6 +23,7 @@ from dfmr_dask.show.pictures.style import (
     PALETTE,
     RULE,
     axes_of,
+    plain_colorbar,
     ramp,
 )
 
@@ -58,9 +58,7 @@ def plot_matrix(
         shown, cmap=ramp(PALETTE[1], 0.03), norm=LogNorm(low, high), interpolation="nearest"
     )
     bar = axis.figure.colorbar(picture, ax=axis, shrink=0.85, label=found.unit)
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-    bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.outline.set_visible(False)
+    plain_colorbar(bar)
     axis.spines[:].set_visible(True)
     axis.spines[:].set_color(RULE)
     _named(axis, found, frozenset(dropped))
@@ -137,5 +135,5 @@ def _rings(axis: Axes, radius: float, reach: float) -> None:
         style = {"color": MUTED, "linewidth": 0.8} if times == 1.0 else {"color": RULE}
         axis.add_patch(Circle((0, 0), ring, fill=False, **style))
         far, place = radius * times, -ring * np.sqrt(0.5)
-        told = f"{far:,.0f}" if far >= 10.0 else f"{far:.2g}"
+        told = f"{float(f'{far:.2g}'):,.10g}"
         axis.text(place, place, told, fontsize=7, color=MUTED, ha="right", va="top")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Ellipse
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -225,6 +226,7 @@ def plot_components(
             axis.add_patch(_ellipse(means[k], spread[k], reach, color=colors[k], alpha=0.45))
     _numbers(axis, means, covariances, radius, colors)
     axis.set(xlim=window[0], ylim=window[1])
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.set(xlabel=named(features, pair[0]), ylabel=named(features, pair[1]))
     return axis
 

@@ -240,8 +240,9 @@ def _scatter(
         here = fates == fate
         if not here.any() or fate == "empty":
             continue
+        size = BIG.get(fate, 16) if len(at) <= MANY else 7
         axis.scatter(
-            at[here], shown[here], s=BIG.get(fate, 16) if len(at) <= MANY else 7, c=color, marker=MARKS[fate],
+            at[here], shown[here], s=size, c=color, marker=MARKS[fate],
             alpha=0.9, linewidths=0.0, rasterized=len(at) > MANY, label=fate, zorder=3,
         )  # fmt: skip
     axis.axhline(cut, color=INK, linewidth=1.0, linestyle="--", label="cut-off")

@@ -17,9 +17,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from dfmr_dask.data.files import write_bytes
 
@@ -107,10 +108,17 @@ def ramp(color: str, least: float = 0.0) -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list("ramp", [(*rgb, least), (*rgb, 1.0)])
 
 
+def plain_colorbar(bar: Colorbar) -> None:
+    """Write the numbers of a logarithmic color bar as they are, without a frame."""
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.outline.set_visible(False)
+
+
 def plain_logarithm(axis: Axis) -> None:
     """Write the numbers of a logarithmic axis as they are, and more of them where it is short."""
     low, high = sorted(axis.get_view_interval())
-    short = high < 12.0 * low
+    short = 0.0 < high < 12.0 * low
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(
         FuncFormatter(lambda value, _: f"{value:,.10g}" if f"{value:.0e}"[0] in "25" else "")
