@@ -46,6 +46,7 @@ class Stage(IntEnum):
     ALIKE_SPREAD = 71
     SHOWN_ROWS = 80
     FIT_PICTURE = 81
+    PROVISIONAL = 90
 
 
 def generator(seed: int, stage: Stage, partition: int = 0) -> np.random.Generator:

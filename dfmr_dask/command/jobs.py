@@ -33,6 +33,7 @@ from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, Event, ignore
 from dfmr_dask.run.label_store import Written, write_answers
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.outlets import watched
 from dfmr_dask.run.pipeline import fit, timed
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result, partition_table
@@ -89,17 +90,21 @@ def run(
         if ledger.is_finished():
             say(f"{folder} is finished, and nothing has changed since: nothing is computed")
             return ledger.summary()
-        with tasks_for(config.cluster, in_memory, say, config.waiting.waiting()) as tasks:
+        waiting = config.waiting.waiting()
+        with (
+            tasks_for(config.cluster, in_memory, say, waiting) as tasks,
+            watched(tasks, ledger, emit) as tell,
+        ):
             result = fit(
                 inputs.source,
                 settings,
                 tasks,
                 ledger=ledger,
-                emit=emit,
+                emit=tell,
                 replacement=inputs.replacement,
             )
             return _written(
-                config, inputs, ledger, result, {**seconds, **result.seconds}, tasks, emit
+                config, inputs, ledger, result, {**seconds, **result.seconds}, tasks, tell
             )
 
 

@@ -25,6 +25,7 @@ from dfmr_dask.run import pipeline
 from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.demands import check_sizes
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.outlets import watched
 from dfmr_dask.run.results import partition_table
 from dfmr_dask.run.sample import ROWS
 from dfmr_dask.run.settings import MAX_COMPONENTS
@@ -263,7 +264,8 @@ class GaussianMixture(Uncertain, Answers):
             tasks = stack.enter_context(open_tasks(in_memory=source.in_memory, say=aside))
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
-            result = pipeline.fit(source, settings, tasks, ledger=ledger)
+            tell = stack.enter_context(watched(tasks, ledger))
+            result = pipeline.fit(source, settings, tasks, ledger=ledger, emit=tell)
             take(self, result, partition_table(result.source or source, result), source.units)
             if ledger is not None:
                 finish_run(ledger, self, source, settings, result, self.partitions_)

@@ -6,6 +6,7 @@ selection.json      how the number of components was chosen, where it was
 likeness.json       which way the run takes by the likeness of its pieces
 start.npz           the common start, once it is agreed, and N
 messages/00000.npz  what the partitions of one task said, as it arrives
+events.jsonl        what happened, a line at a time, as it happens; one that goes on appends
 unanswered.json     partitions that gave no answer at all, and why: asked again when a run goes on
 model.npz           the mixture
 partitions.zarr     the table of partitions, and as partitions.csv
@@ -49,7 +50,7 @@ from dfmr_dask.selection.curve import Selection, as_plain, selection_from
 
 DESCRIPTION, SUMMARY, MESSAGES = "run.json", "summary.json", "messages"
 PIECES, START, UNANSWERED = "pieces.json", "start.npz", "unanswered.json"
-SELECTION, WAY = "selection.json", "likeness.json"
+SELECTION, WAY, EVENTS = "selection.json", "likeness.json", "events.jsonl"
 LARGEST_JSON = 1 << 28
 
 

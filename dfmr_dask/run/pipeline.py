@@ -29,6 +29,7 @@ from dfmr_dask.run.stages import (
     score,
 )
 from dfmr_dask.run.tasks import Tasks
+from dfmr_dask.run.telling import found, judged, opening
 from dfmr_dask.run.way import Way
 
 UNFILTERED = (
@@ -78,6 +79,7 @@ def fit(
     check_sizes(source, settings)
     check_replacement(source, settings, replacement)
     context = Context(source, settings, tasks, emit, ledger, replacement)
+    emit(opening(context))
     seconds: dict[str, float] = {}
     known = {} if ledger is None else ledger.answered()
 
@@ -88,6 +90,8 @@ def fit(
 
     with timed(seconds, "start"):
         context, agreed, way = start_and_way(context, known)
+    if context.source is not source:
+        emit(opening(context))
 
     with timed(seconds, "fit"):
         messages = fit_partitions(context, agreed, known)
@@ -98,6 +102,7 @@ def fit(
     with timed(seconds, "check"):
         chosen, mixture = check(context, aggregation, agreed)
         verdict = doubted(aggregation.verdict, chosen, way)
+    emit(judged(context, messages, verdict))
 
     # Polishing starts from what won the check: a wrong optimum cannot be polished away, and the
     # passes are judged on all rows of the kept partitions, where the check has samples only.
@@ -116,6 +121,7 @@ def fit(
     with timed(seconds, "errors"):
         errors = reported_errors(messages, aggregation.parts, mixture, chosen, polished.passes)
     said = remarks(context.settings, messages, verdict, selection, polished)
+    emit(found(verdict, scores[0]))
     return Result(
         mixture=mixture,
         verdict=verdict,
