@@ -44,14 +44,27 @@ if TYPE_CHECKING:
     )
     from dfmr_dask.parties import agree, answer, fit_local, propose
     from dfmr_dask.run.standard_errors import read_standard_errors
+    from dfmr_dask.show.displays import (
+        EstimatesDisplay,
+        GoodnessOfFitDisplay,
+        MixtureDisplay,
+        SelectionDisplay,
+        VerdictDisplay,
+    )
+    from dfmr_dask.show.html.page import write_report
 
 __version__ = "0.1.0"
 __all__ = [
     "BernoulliMixture",
     "BinomialMixture",
+    "EstimatesDisplay",
     "GaussianMixture",
+    "GoodnessOfFitDisplay",
+    "MixtureDisplay",
     "MixtureModel",
     "PoissonMixture",
+    "SelectionDisplay",
+    "VerdictDisplay",
     "__version__",
     "agree",
     "answer",
@@ -62,6 +75,7 @@ __all__ = [
     "read_mixture",
     "read_standard_errors",
     "reduce_mixture",
+    "write_report",
 ]
 
 _HOMES = {
@@ -78,7 +92,11 @@ _HOMES = {
     "read_mixture": "dfmr_dask.data.files",
     "read_standard_errors": "dfmr_dask.run.standard_errors",
     "reduce_mixture": "dfmr_dask.aggregate.reduction",
+    "write_report": "dfmr_dask.show.html.page",
 }
+_HOMES |= dict.fromkeys(
+    [name for name in __all__ if name.endswith("Display")], "dfmr_dask.show.displays"
+)
 
 
 def __getattr__(name: str) -> Any:

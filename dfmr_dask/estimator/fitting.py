@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -116,9 +114,8 @@ class Fitting(Uncertain, Answers):
         shown = 0 if run is None else sample_rows
         settings = replace(settings_of(self, family, seed, first), sample_rows=shown)
         check_sizes(source, settings)
-        aside = partial(print, file=sys.stderr)
         with ExitStack() as stack:
-            tasks = stack.enter_context(open_shown_tasks(in_memory=source.in_memory, say=aside))
+            tasks = stack.enter_context(open_shown_tasks(in_memory=source.in_memory))
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
             tell = stack.enter_context(watched(tasks, ledger))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64encode
 from functools import partial
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,6 +14,7 @@ from PIL import Image
 from dfmr_dask.aggregate.estimates import Estimates, collect
 from dfmr_dask.aggregate.goodness import GoodnessOfFit, goodness_of_fit
 from dfmr_dask.aggregate.jackknife import LEVEL
+from dfmr_dask.aggregate.map import estimate_map
 from dfmr_dask.aggregate.matrix import distance_matrix
 from dfmr_dask.errors import TooFewMessages
 from dfmr_dask.randomness import Stage, generator
@@ -28,6 +28,7 @@ from dfmr_dask.show.pictures.style import look, named
 
 WIDE, THIRD = (7.6, 2.9), (3.9, 3.1)  # inches
 WIDEST_PICTURE = 1000  # pixels of the labels on their grid
+MOST_ALONG = 3  # dimensions with a figure of their own, beside the two of the map
 BARS = 40  # components beyond which weights are no bars
 
 
@@ -48,7 +49,7 @@ def places(found: Found) -> list[Picture]:
     dims = partitions.varying(table, found.dims)
     shown = [cells]
     if np.isfinite(partitions.ratios(table)).any():
-        for k, dim in enumerate(dims[:3]):
+        for k, dim in enumerate(dims if len(dims) == 1 else dims[:-2][:MOST_ALONG]):
             shown.append(_along(found, dim, f"along{k}"))
     if len(dims) >= 2:
         shown.append(_map(found, dims))
@@ -131,7 +132,7 @@ def deviating(found: Found) -> list[Picture]:
             "What is wrong with each dropped partition: how far the parameters of its components "
             "lie from the model's, along the feature that deviates most. Empty cells lie within "
             "three standard errors.",
-            size=(7.6, 1.15 + 0.19 * len(largest.partitions)),
+            size=(7.6, max(2.0, 1.15 + 0.19 * len(largest.partitions))),
             wide=True,
         )
     ]
@@ -156,14 +157,29 @@ def agreement(found: Found) -> list[Picture]:
             f"center first. Pale blocks agree; strong stripes agree with nobody.{some}",
             size=(4.9, 4.2),
         ),
+        _laid(found, said, center, dropped),
     ]
+
+
+def _laid(found: Found, said: Estimates, center: int, dropped: list[int]) -> Picture:
+    laid = estimate_map(said, center)
+    far = [int(i) for i in laid.partitions[np.hypot(laid.x, laid.y) > 3.0 * laid.radius]]
+    return drawn(
+        "estimates",
+        lambda axis: estimates.plot_estimates(laid, dropped, ax=axis),
+        f"map of {len(laid.partitions)} estimates around that of partition {laid.center}; more "
+        f"than three times as far as most: {listed([str(i) for i in far]) or 'none'}",
+        "Each point is the estimate of a partition, on the plane in which most of them differ "
+        "most. The first ring holds more than half; numbers are distances in standard errors, and "
+        "grow tenfold from ring to ring.",
+        size=(4.9, 4.2),
+    )
 
 
 def _estimates(found: Found) -> Estimates | None:
     """Stack the usable estimates; None where they are too few for any picture."""
-    planned = found.description.get("planned_rows")
     try:
-        return collect(found.messages, None if planned is None else dict(enumerate(planned)))[0]
+        return collect(found.messages, found.planned_rows)[0]
     except TooFewMessages:
         return None
 
@@ -240,7 +256,7 @@ def components(found: Found) -> list[Picture]:
 
 def _pair(found: Found, pair: tuple[int, int], axis: Axes) -> None:
     mixture.plot_components(
-        found.mixture, pair, found.features, errors=found.errors, rows=rows_of(found), ax=axis
+        found.mixture, pair, found.features, errors=found.errors, rows=found.rows, ax=axis
     )
 
 
@@ -252,7 +268,7 @@ def how_to_read(found: Found) -> str:
         "Each outline holds half of its component; the shades hold 50, 80 and 95\u202f% of the "
         "mixture."
     ]
-    if rows_of(found) is not None:
+    if found.rows is not None:
         told.append("Dots are rows of a sample.")
     if found.errors is not None:
         told.append(
@@ -265,7 +281,7 @@ def how_to_read(found: Found) -> str:
 
 
 def _density(found: Found) -> Picture:
-    rows = rows_of(found)
+    rows = found.rows
     return drawn(
         "density",
         lambda axis: mixture.plot_density(
@@ -274,12 +290,13 @@ def _density(found: Found) -> Picture:
         f"density along {found.features[0]} and the components under it",
         "The density of the mixture and, dashed, of its components"
         + ("." if rows is None else ", over a histogram of a sample of rows."),
+        size=(3.9, 3.5),
     )
 
 
 def fit(found: Found) -> tuple[list[Picture], GoodnessOfFit | None]:
     """Draw how well a sample of rows fits the mixture, and return what the drawing says."""
-    rows = rows_of(found)
+    rows = found.rows
     if rows is None:
         return [], None
     seed = int(dict(found.description["settings"].get("run", {})).get("seed", 0))
@@ -293,14 +310,6 @@ def fit(found: Found) -> tuple[list[Picture], GoodnessOfFit | None]:
         "model's own. The band holds 95 of 100 samples of this size from the model.",
     )
     return [one], told
-
-
-def rows_of(found: Found) -> Any:
-    """Return sampled rows of the partitions that were kept, or None where there are too few."""
-    if found.sample is None or found.sample.rows.shape[1] != found.mixture.n_features:
-        return None
-    rows = found.sample.of(found.summary["kept"]).rows
-    return rows if len(rows) >= 20 else None
 
 
 def labels(found: Found) -> str | None:

@@ -23,6 +23,7 @@ from dfmr_dask.run.standard_errors import read_standard_errors
 from dfmr_dask.selection.curve import Selection
 
 AGGREGATES = "aggregates"
+FEWEST_ROWS = 20  # of a sample
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +67,20 @@ class Found:
     def dims(self) -> list[str]:
         """Sample dimensions of the source, in order."""
         return [str(dim) for dim in self.description["source"]["sample_dims"]]
+
+    @property
+    def rows(self) -> Any:
+        """Sampled rows (n, d) of the partitions that were kept; None where there are too few."""
+        if self.sample is None or self.sample.rows.shape[1] != self.mixture.n_features:
+            return None
+        rows = self.sample.of(self.summary["kept"]).rows
+        return rows if len(rows) >= FEWEST_ROWS else None
+
+    @property
+    def planned_rows(self) -> dict[int, int] | None:
+        """Rows that the plan gave each partition, where they are known."""
+        planned = self.description.get("planned_rows")
+        return None if planned is None else dict(enumerate(planned))
 
     @classmethod
     def of(

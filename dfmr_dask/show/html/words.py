@@ -33,8 +33,6 @@ class LeftOut:
     fate : {"dropped", "failed"}
     where : str
     rows : str
-    far : str
-        Distance at its worst gate, in cut-offs.
     reasons : list of str
     deviates : list of str
     """
@@ -43,7 +41,6 @@ class LeftOut:
     fate: str
     where: str
     rows: str
-    far: str
     reasons: list[str]
     deviates: list[str]
 
@@ -119,7 +116,6 @@ def left_out(
             str(fates[i]),
             str(table["location"].values[i]),
             f"{int(table['rows'].values[i]):,}",
-            f"{number(float(far[i]))} ×" if np.isfinite(far[i]) else "",
             reason_words(reasons.get(int(ids[i]), "")),
             [deviation_words(one, features) for one in deviating.get(int(ids[i]), [])],
         )
@@ -128,7 +124,7 @@ def left_out(
     beyond = [
         {"id": int(ids[i]), "reason": reasons.get(int(ids[i]), "")} for i in chosen[MOST_ROWS:]
     ]
-    return rows, [_cut(line) for line in grouped(beyond)[:12]]
+    return rows, [cut(line) for line in grouped(beyond)[:12]]
 
 
 def byzantine(summary: Mapping[str, Any]) -> str:
@@ -158,7 +154,7 @@ def reason_words(reason: str) -> list[str]:
     crossed = re.findall(r"(\w[\w²-]*) (\S+) > (\S+?)(?:,|$| \()", reason)
     if crossed:
         return [f"{gate} {_figure(far)} > {_figure(cut)}" for gate, far, cut in crossed]
-    return [_cut(reason)]
+    return [cut(reason)]
 
 
 def deviation_words(one: Deviation, features: list[str]) -> str:
@@ -253,7 +249,7 @@ def alikeness(told: Mapping[str, Any]) -> list[str]:
                         ("failed", "gave no sample")):  # fmt: skip
         if told[name]:
             lines = grouped(told[name])
-            said.append(f"Pieces that {title}: {_cut(listed(lines, 8))}.")
+            said.append(f"Pieces that {title}: {cut(listed(lines, 8))}.")
     groups = told["groups"]
     if told["route"] == "unlike" and len(groups) > 1:
         sizes = [f"{len(ids):,}" for ids in groups]
@@ -274,5 +270,6 @@ def _figure(text: str) -> str:
         return text
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """Return a text that fits into a table."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -8,12 +8,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.explanations import NOTABLE, Deviation, largest
 from dfmr_dask.show.pictures.partitions import fates_of
-from dfmr_dask.show.pictures.style import PALETTE, RULE, axes_of, ramp
+from dfmr_dask.show.pictures.style import PALETTE, RULE, axes_of, plain_colorbar, ramp
 
 DEVIATION = "deviation_"  # what the columns of parameters begin with
 MOST_SHOWN = 40  # partitions
@@ -114,9 +113,7 @@ def plot_deviations(found: Deviations, *, ax: Axes | None = None) -> Axes:
         norm=LogNorm(NOTABLE, high, clip=True), interpolation="nearest",
     )  # fmt: skip
     bar = axis.figure.colorbar(picture, ax=axis, label="standard errors", pad=0.02)
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
-    bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.outline.set_visible(False)
+    plain_colorbar(bar)
     axis.set_yticks(range(len(shown)), labels=[str(i) for i in found.partitions])
     columns = found.columns[: shown.shape[1]]
     axis.set_xticks(range(len(columns)), labels=[str(k) for _, k in columns])

@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Circle
-from matplotlib.ticker import FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
+from dfmr_dask.aggregate.map import EstimateMap
 from dfmr_dask.aggregate.matrix import DistanceMatrix
 from dfmr_dask.show.pictures.style import (
+    ALERT,
     FATES,
     INK,
     MANY,
@@ -22,9 +23,11 @@ from dfmr_dask.show.pictures.style import (
     PALETTE,
     RULE,
     axes_of,
+    plain_colorbar,
     ramp,
 )
 
+PULL = 0.7  # of the first ring, by which each tenfold distance lies further out
 NUMBERED = 40  # partitions up to which a matrix names each one
 Array = NDArray[np.float64]
 
@@ -55,9 +58,7 @@ def plot_matrix(
         shown, cmap=ramp(PALETTE[1], 0.03), norm=LogNorm(low, high), interpolation="nearest"
     )
     bar = axis.figure.colorbar(picture, ax=axis, shrink=0.85, label=found.unit)
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-    bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.outline.set_visible(False)
+    plain_colorbar(bar)
     axis.spines[:].set_visible(True)
     axis.spines[:].set_color(RULE)
     _named(axis, found, frozenset(dropped))
@@ -77,58 +78,42 @@ def _named(axis: Axes, found: DistanceMatrix, dropped: frozenset[int]) -> None:
     axis.set_yticks(range(m), labels=[str(i) for i in found.ids], fontsize=size)
     axis.tick_params(length=0)
     for tick, i in zip(axis.get_yticklabels(), found.ids, strict=True):
-        tick.set_color(FATES["dropped"] if int(i) in dropped else INK)
+        tick.set_color(ALERT if int(i) in dropped else INK)
 
 
 def plot_estimates(
-    partitions: NDArray[np.intp],
-    x: Array,
-    y: Array,
-    radius: float,
-    dropped: Collection[int] = (),
-    *,
-    center: int | None = None,
-    ax: Axes | None = None,
+    found: EstimateMap, dropped: Collection[int] = (), *, ax: Axes | None = None
 ) -> Axes:
     """Draw estimates as points around the one in the middle, far ones pulled in.
 
     Parameters
     ----------
-    partitions : ndarray of shape (m,)
-        Their numbers.
-    x, y : ndarrays of shape (m,)
-        Their places, in standard errors.
-    radius : float
-        Of the circle that holds more than half of them; up to it distances are as they are, and
-        grow with their logarithm beyond.
+    found : EstimateMap
     dropped : collection of int
         Partitions that the filter left out.
-    center : int, optional
-        The partition in the middle.
     ax : Axes, optional
 
     Returns
     -------
     Axes
+        Rings tell the distance. Up to the first one, which holds more than half of the estimates,
+        it is as it is, and beyond it grows with its logarithm.
     """
-    axis = axes_of(ax)
-    scale = radius if radius > 0.0 else 1.0
+    axis, x, y = axes_of(ax), found.x, found.y
+    scale = found.radius if found.radius > 0.0 else 1.0
     far = np.hypot(x, y)
     drawn = _pulled(far / scale)
     pull = np.divide(drawn, far, out=np.zeros_like(far), where=far > 0.0)
     reach = 1.12 * max(float(drawn.max(initial=1.0)), 1.0)
     _rings(axis, scale, reach)
-    out = np.isin(partitions, list(dropped))
+    out = np.isin(found.partitions, list(dropped))
     for fate, here in (("kept", ~out), ("dropped", out)):
         if here.any():
             axis.scatter(
                 (x * pull)[here], (y * pull)[here], s=18, c=FATES[fate], marker=MARKS[fate],
                 alpha=0.85, linewidths=0.0, rasterized=len(x) > MANY, label=fate, zorder=3,
             )  # fmt: skip
-    if center is not None and center in partitions:
-        at = int(np.flatnonzero(partitions == center)[0])
-        place = (x * pull)[at], (y * pull)[at]
-        axis.plot(*place, marker="+", markersize=10, color=INK, linestyle="none", label="center")
+    axis.plot(0.0, 0.0, marker="+", markersize=10, color=INK, linestyle="none", label="center")
     axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
     axis.legend(loc="upper left", bbox_to_anchor=(0.97, 1.0))
@@ -137,7 +122,7 @@ def plot_estimates(
 
 def _pulled(ratio: Array) -> Any:
     """Leave distances up to 1 as they are, and let them grow with their logarithm beyond."""
-    return np.where(ratio <= 1.0, ratio, 1.0 + np.log(np.maximum(ratio, 1.0)))
+    return np.where(ratio <= 1.0, ratio, 1.0 + PULL * np.log10(np.maximum(ratio, 1.0)))
 
 
 def _rings(axis: Axes, radius: float, reach: float) -> None:
@@ -149,4 +134,6 @@ def _rings(axis: Axes, radius: float, reach: float) -> None:
             break
         style = {"color": MUTED, "linewidth": 0.8} if times == 1.0 else {"color": RULE}
         axis.add_patch(Circle((0, 0), ring, fill=False, **style))
-        axis.text(0, -ring, f"{radius * times:.2g}", fontsize=7, color=MUTED, ha="center", va="top")
+        far, place = radius * times, -ring * np.sqrt(0.5)
+        told = f"{float(f'{far:.2g}'):,.10g}"
+        axis.text(place, place, told, fontsize=7, color=MUTED, ha="right", va="top")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Ellipse
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -149,7 +150,7 @@ def plot_density(
     means, deviations = mixture.params["means"][:, 0], np.sqrt(_variances(mixture)[:, 0])
     low, high = (means - WIDE * deviations).min(), (means + WIDE * deviations).max()
     if rows is not None and len(rows):
-        spread = min(200, max(20, int(2 * len(rows) ** (1 / 3))))
+        spread = min(200, max(20, int(5 * len(rows) ** (1 / 3))))
         low, high = min(low, rows.min()), max(high, rows.max())
         axis.hist(rows[:, 0], spread, density=True, color=MUTED, alpha=0.25, label="sample")
     x = np.unique(np.concatenate([np.linspace(low, high, POINTS), means]))
@@ -216,7 +217,7 @@ def plot_components(
     if rows is not None and len(rows):
         dots = rows[:MOST_DOTS, index]
         axis.scatter(
-            dots[:, 0], dots[:, 1], s=3.0, c=MUTED, alpha=0.35, linewidths=0.0, rasterized=True
+            dots[:, 0], dots[:, 1], s=3.0, c="0.5", alpha=0.5, linewidths=0.0, rasterized=True
         )
     radius = float(np.sqrt(stats.chi2.ppf(INSIDE, 2)))
     for k, color in enumerate(colors):
@@ -230,6 +231,7 @@ def plot_components(
             axis.add_patch(_ellipse(means[k], spread[k], reach, color=colors[k], alpha=0.45))
     _numbers(axis, means, covariances, radius, colors)
     axis.set(xlim=window[0], ylim=window[1])
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.set(xlabel=named(features, pair[0]), ylabel=named(features, pair[1]))
     return axis
 
@@ -299,8 +301,8 @@ def _numbers(axis: Axes, means: Array, covariances: Array, radius: float, colors
         outward = 1.0 if reach @ (means[k] - means.mean(axis=0)) >= 0.0 else -1.0
         box = {"boxstyle": "circle,pad=0.18", "facecolor": PAPER, "edgecolor": color}
         axis.annotate(
-            str(k), means[k] + outward * reach, color=color, fontsize=7, ha="center", va="center",
-            bbox={**box, "linewidth": 0.8}, annotation_clip=True,
+            str(k), means[k] + outward * reach, color=INK, fontsize=7, ha="center", va="center",
+            bbox={**box, "linewidth": 1.0}, annotation_clip=True,
         )  # fmt: skip
 
 

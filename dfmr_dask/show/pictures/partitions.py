@@ -10,7 +10,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgba
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
@@ -24,6 +23,7 @@ from dfmr_dask.show.pictures.style import (
     PAPER,
     RULE,
     axes_of,
+    plain_logarithm,
     ramp,
     shortened,
     shown_ticks,
@@ -33,6 +33,7 @@ DISTANCE = "distance_"  # what the columns of the gates begin with
 WIDEST = 40  # cells of a row, until there are more rows than columns
 NUMBERED = 120  # cells up to which those that were left out carry their numbers
 SHADE = {"kept": 0.3, "empty": 0.35, "dropped": 1.0, "failed": 1.0}  # of cells
+BIG = {"failed": 34}  # sizes of marks that would be too small otherwise
 CLOSEST = 1e-2  # of the cut-off; what lies closer is drawn there
 Fates = NDArray[Any]
 
@@ -92,7 +93,8 @@ def plot_order(table: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         for i in np.flatnonzero(np.isin(fates, ("dropped", "failed"))):
             place = (i % columns + 0.5, i // columns + 0.5)
             number = str(table["partition"].values[i])
-            axis.text(*place, number, color=PAPER, fontsize=6.5, ha="center", va="center")
+            axis.text(*place, number, color=PAPER, fontsize=6.5, weight="bold", ha="center",
+                      va="center")  # fmt: skip
     axis.set(xlim=(0, columns), ylim=(lines, 0), aspect="equal", xticks=[])
     starts = shown_ticks(lines)
     axis.set_yticks([i + 0.5 for i in starts], [str(i * columns) for i in starts])
@@ -238,21 +240,15 @@ def _scatter(
         here = fates == fate
         if not here.any() or fate == "empty":
             continue
+        size = BIG.get(fate, 16) if len(at) <= MANY else 7
         axis.scatter(
-            at[here], shown[here], s=16 if len(at) <= MANY else 7, c=color, marker=MARKS[fate],
+            at[here], shown[here], s=size, c=color, marker=MARKS[fate],
             alpha=0.9, linewidths=0.0, rasterized=len(at) > MANY, label=fate, zorder=3,
         )  # fmt: skip
     axis.axhline(cut, color=INK, linewidth=1.0, linestyle="--", label="cut-off")
     axis.set_yscale("log")
+    plain_logarithm(axis.yaxis)
     axis.grid(axis="y", color=RULE)
     axis.margins(x=0.02)
     if len(axis.get_legend_handles_labels()[0]) > 1:
         axis.legend(loc="best", ncols=2)
-
-
-def fate_handles(fates: Sequence[str] = tuple(FATES)) -> list[Line2D]:
-    """Return entries of a legend for what can become of partitions."""
-    return [
-        Line2D([], [], linestyle="none", marker=MARKS[fate], color=FATES[fate], label=fate)
-        for fate in fates
-    ]

@@ -12,7 +12,15 @@ from matplotlib.ticker import MaxNLocator
 
 from dfmr_dask.run.results import Result
 from dfmr_dask.selection.curve import Selection
-from dfmr_dask.show.pictures.style import MUTED, PALETTE, RULE, axes_of, look, write_png
+from dfmr_dask.show.pictures.style import (
+    MUTED,
+    PALETTE,
+    RULE,
+    axes_of,
+    look,
+    plain_logarithm,
+    write_png,
+)
 
 INTERVAL = 1.96  # standard errors of an error bar
 CURVE, CHOSEN = PALETTE[0], PALETTE[1]
@@ -67,10 +75,12 @@ def plot_criterion(found: Selection, *, ax: Axes | None = None) -> Axes:
     bars = INTERVAL * np.nan_to_num(found.bic_errors) / found.rows
     axis.errorbar(found.orders, height, bars, color=CURVE, marker="o", capsize=3)
     place = found.orders.index(found.n_components)
-    axis.plot(found.n_components, height[place], "o", color=CHOSEN, markersize=9)
+    axis.plot(found.n_components, height[place], "o", color=CHOSEN, markersize=8, clip_on=False,
+              zorder=4)  # fmt: skip
     linear = float(np.partition(height, 1)[1]) if len(height) > 1 else 0.0
     axis.set_yscale("symlog", linthresh=max(1e-4, linear))
     axis.set_ylim(bottom=0.0)
+    plain_logarithm(axis.yaxis)
     axis.set_ylabel("BIC a row over the smallest")
     return axis
 
@@ -90,10 +100,14 @@ def plot_gains(found: Selection, *, ax: Axes | None = None) -> Axes:
     axis = _orders(axes_of(ax), found)
     bars = INTERVAL * np.nan_to_num(found.gain_errors)
     axis.errorbar(found.orders, found.gains, bars, color=CURVE, marker="o", capsize=3)
-    positive = found.gains[1:][found.gains[1:] > 0.0]
-    if len(positive):
+    gains = found.gains[1:]
+    if len(gains) and gains.min() > 0.0:
         axis.set_yscale("log")
-        axis.set_ylim(0.5 * positive.min(), 2.0 * positive.max())
+        axis.set_ylim(0.5 * gains.min(), 2.0 * gains.max())
+    elif len(gains):  # what gains nothing is seen as well
+        axis.set_yscale("symlog", linthresh=max(1e-4, 1.5 * float(np.abs(gains[gains <= 0]).max())))
+        axis.axhline(0.0, color=MUTED, linewidth=0.8)
+    plain_logarithm(axis.yaxis)
     if found.min_gain:
         axis.axhline(found.min_gain, color=MUTED, linestyle="--", label="min_gain")
         axis.legend()

@@ -15,9 +15,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from dfmr_dask.data.files import write_bytes
 
@@ -28,6 +31,7 @@ THEME = {
     "muted": ("#5a6472", "#a9b3c0"),
     "rule": ("#d3d9e1", "#3a424e"),
     "paper": ("#fefefe", "#171b21"),
+    "alert": ("#b04700", "#ffa366"),
     "empty": ("#b4bcc7", "#59626f"),
     "failed": ("#7d3c98", "#cf9be6"),
     "c0": ("#0072b2", "#4fabe3"),
@@ -39,7 +43,9 @@ THEME = {
     "c6": ("#4b5158", "#bcc4ce"),
     "c7": ("#8b5a2b", "#c7955f"),
 }
-INK, MUTED, RULE, PAPER = (THEME[name][0] for name in ("ink", "muted", "rule", "paper"))
+INK, MUTED, RULE, PAPER, ALERT = (
+    THEME[name][0] for name in ("ink", "muted", "rule", "paper", "alert")
+)
 PALETTE = tuple(THEME[f"c{k}"][0] for k in range(8))
 FATES = {"kept": PALETTE[0], "dropped": PALETTE[1], "failed": THEME["failed"][0]}
 FATES |= {"empty": THEME["empty"][0]}
@@ -55,7 +61,7 @@ LOOK: dict[Any, Any] = {
     **{"ytick.labelcolor": INK, "grid.color": RULE, "grid.linewidth": 0.6, "hatch.color": PAPER},
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True},
     **{"legend.frameon": False, "figure.facecolor": "white", "axes.facecolor": "none"},
-    **{"axes.formatter.limits": (-4, 5), "axes.formatter.use_mathtext": True},
+    **{"axes.formatter.limits": (-4, 7), "axes.formatter.use_mathtext": True},
 }
 
 
@@ -100,6 +106,25 @@ def ramp(color: str, least: float = 0.0) -> LinearSegmentedColormap:
     """Return a color map from (almost) nothing to a color, which reads on light and dark alike."""
     rgb = to_rgb(color)
     return LinearSegmentedColormap.from_list("ramp", [(*rgb, least), (*rgb, 1.0)])
+
+
+def plain_colorbar(bar: Colorbar) -> None:
+    """Write the numbers of a logarithmic color bar as they are, without a frame."""
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.outline.set_visible(False)
+
+
+def plain_logarithm(axis: Axis) -> None:
+    """Write the numbers of a logarithmic axis as they are, and more of them where it is short."""
+    low, high = sorted(axis.get_view_interval())
+    short = 0.0 < high < 12.0 * low
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.10g}" if f"{value:.0e}"[0] in "25" else "")
+        if short
+        else NullFormatter()
+    )
 
 
 def shown_ticks(n: int, most: int = 6) -> list[int]:
