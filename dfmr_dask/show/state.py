@@ -175,8 +175,9 @@ class RunState:
 
     def _open(self, event: Event) -> None:
         """Begin: a run that goes on, or has other partitions from here, is told from the start."""
-        fresh = RunState(began=self.began if _same(self.about, event.facts) else event.at)
-        if _same(self.about, event.facts):
+        goes_on = not self.about or _same(self.about, event.facts)  # a simulation went before it
+        fresh = RunState(began=(self.began or event.at) if goes_on else event.at)
+        if goes_on:
             fresh.stages, fresh.stage = self.stages, self.stage
             fresh.at, fresh.memory = self.at, self.memory
         for name in self.__slots__:

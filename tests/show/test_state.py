@@ -169,3 +169,12 @@ def test_a_stream_that_lies_about_numbers_takes_no_memory() -> None:
     state = told(opened(10**15), Event("fit", 0, 1, arrivals=(Arrival(10**15, "fitted", 5),)))
     assert sum(state.counts.values()) <= LARGEST
     assert state.rows == 0
+
+
+def test_what_goes_before_a_run_stays_among_its_stages() -> None:
+    state = RunState()
+    state.take(Event("simulate", 2, 2, at=1.0))
+    state.take(Event("run", 0, 2, at=3.0, facts={"partitions": 2, "token": "a"}))
+    state.take(Event("fit", 1, 2, at=4.0))
+    assert list(state.stages) == ["simulate", "fit"]
+    assert (state.began, state.stages["simulate"].seconds) == (1.0, 3.0)
