@@ -52,9 +52,12 @@ from dfmr_dask.show.summary import Summary, facts_of, summarize
 Say = Callable[[str], None]
 PRELOAD = "distributed.worker.preload"
 # Workers that are closed in the middle of a task complain of it, which is no news to who does it.
+# And what failed in a partition is in the verdict: the logs of the workers keep it, terminals not.
 QUIET = """import logging
 logging.getLogger("distributed.worker.state_machine").setLevel(logging.ERROR)
 logging.getLogger("distributed.worker").addFilter(lambda told: "heartbeat" not in str(told.msg))
+for handler in logging.getLogger("distributed").handlers:
+    handler.addFilter(lambda told: told.name != "distributed.worker.dfmr")
 """
 
 
@@ -94,7 +97,7 @@ def run(
         waiting = config.waiting.waiting()
         with (
             tasks_for(config.cluster, in_memory, say, waiting) as tasks,
-            watched(tasks, ledger, emit) as tell,
+            watched(tasks, ledger, emit, performance=config.run.performance_report) as tell,
         ):
             result = fit(
                 inputs.source,

@@ -235,11 +235,15 @@ class WaitingSection(Section):
 
 
 class RunSection(Section):
-    """Where the results go, the seed of everything drawn, and how many rows pictures may show."""
+    """Where the results go, the seed of everything drawn, and how many rows pictures may show.
+
+    ``performance_report`` writes Dask's own report of what its cluster did into the folder.
+    """
 
     folder: str
     seed: Seed = 0
     sample_rows: Annotated[int, Field(ge=0)] = ROWS
+    performance_report: bool = False
 
 
 Recipe = Annotated[GaussianRecipe | PhotographsRecipe, Field(discriminator="kind")]

@@ -14,7 +14,7 @@ from dfmr_dask.data.source import Source
 from dfmr_dask.errors import InvalidMixture
 from dfmr_dask.estimator.answers import Answers
 from dfmr_dask.estimator.fitted import describe, take, warn_of_doubts
-from dfmr_dask.estimator.folder import finish_run, recorded_run
+from dfmr_dask.estimator.folder import finish_run, followed, recorded_run
 from dfmr_dask.estimator.parameters import settings_of
 from dfmr_dask.estimator.rows import source_of
 from dfmr_dask.estimator.saved import read_estimator, write_estimator
@@ -25,7 +25,6 @@ from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import pipeline
 from dfmr_dask.run.demands import check_sizes
 from dfmr_dask.run.ledger import Ledger
-from dfmr_dask.run.outlets import watched
 from dfmr_dask.run.results import partition_table
 from dfmr_dask.run.sample import ROWS
 from dfmr_dask.show.dashboard import open_shown_tasks
@@ -118,7 +117,7 @@ class Fitting(Uncertain, Answers):
             tasks = stack.enter_context(open_shown_tasks(in_memory=source.in_memory))
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
-            tell = stack.enter_context(watched(tasks, ledger))
+            tell = stack.enter_context(followed(tasks, ledger))
             result = pipeline.fit(source, settings, tasks, ledger=ledger, emit=tell)
             take(self, result, partition_table(result.source or source, result), source.units)
             if ledger is not None:

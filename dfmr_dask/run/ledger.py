@@ -14,6 +14,7 @@ standard_errors.zarr how sure the mixture is, where that can be told; mixture.pn
 pieces.zarr         the table of pieces that the way was chosen by, and as pieces.csv
 sample.npz          some rows of the kept partitions, for pictures (run.sample_rows: 0 leaves none)
 report.html         all of it for people, made from the other files
+performance.html    Dask's report of what its cluster did, on request
 summary.json        last: its presence is the mark of a finished run
 
 Every file appears whole or not at all, and nothing but the summary says that the rest is complete.
@@ -53,6 +54,7 @@ from dfmr_dask.selection.curve import Selection, as_plain, selection_from
 DESCRIPTION, SUMMARY, MESSAGES = "run.json", "summary.json", "messages"
 PIECES, START, UNANSWERED = "pieces.json", "start.npz", "unanswered.json"
 SELECTION, WAY, EVENTS = "selection.json", "likeness.json", "events.jsonl"
+PERFORMANCE = "performance.html"
 LARGEST_JSON = 1 << 28
 
 
@@ -151,8 +153,7 @@ class Ledger:
 
     def describe(self, description: Mapping[str, Any], pieces: Mapping[str, Any]) -> None:
         """Write what the run is about; that it is running, which the summary overrules."""
-        told = {"state": "running", "schema": SCHEMA, **description}
-        write_json(self.folder / DESCRIPTION, told)
+        write_json(self.folder / DESCRIPTION, {"state": "running", "schema": SCHEMA, **description})
         write_json(self.folder / PIECES, pieces)
         (self.folder / MESSAGES).mkdir(exist_ok=True)
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from distributed import Client
+from distributed import Client, performance_report
 
 from dfmr_dask.run.events import Emit, Event, ignore
-from dfmr_dask.run.ledger import EVENTS, Ledger
-from dfmr_dask.run.stream import streaming
+from dfmr_dask.run.handles import described
+from dfmr_dask.run.ledger import EVENTS, PERFORMANCE, Ledger
+from dfmr_dask.run.stream import log, streaming
 from dfmr_dask.run.tasks import OnCluster, Tasks
 
 TOPIC = "dfmr"  # of the events of a Dask scheduler: {"token": of the run, "events": [lines]}
@@ -27,7 +28,9 @@ ONLY_NOW = ("map", "distances")
 
 
 @contextmanager
-def watched(tasks: Tasks, ledger: Ledger | None, *readers: Emit | None) -> Iterator[Emit]:
+def watched(
+    tasks: Tasks, ledger: Ledger | None, *readers: Emit | None, performance: bool = False
+) -> Iterator[Emit]:
     """Stream the events of a run into its folder, and to the scheduler of its tasks.
 
     Parameters
@@ -36,6 +39,8 @@ def watched(tasks: Tasks, ledger: Ledger | None, *readers: Emit | None) -> Itera
     ledger : Ledger, optional
     *readers : callables
         Who else reads.
+    performance : bool
+        Whether Dask writes its performance report into the folder, where there is a cluster.
 
     Yields
     ------
@@ -46,12 +51,29 @@ def watched(tasks: Tasks, ledger: Ledger | None, *readers: Emit | None) -> Itera
     asked += [ToScheduler(tasks.client, tasks.token)] if isinstance(tasks, OnCluster) else []
     with ExitStack() as stack:
         if ledger is not None:
+            if performance and isinstance(tasks, OnCluster):
+                stack.enter_context(performing(tasks.client, ledger.folder / PERFORMANCE))
             asked.append(stack.enter_context(closing(EventFile(ledger.folder / EVENTS))))
         if not asked:
             yield ignore
             return
         memory = partial(memory_of, tasks)
         yield stack.enter_context(streaming(*asked, memory=memory))
+
+
+@contextmanager
+def performing(client: Client, path: Path) -> Iterator[None]:
+    """Write Dask's own report of what the cluster did meanwhile; a run never fails for it."""
+    report = performance_report(str(path.absolute()), mode="inline")
+    with client.as_current():
+        report.__enter__()
+        try:
+            yield
+        finally:
+            try:
+                report.__exit__(None, None, None)
+            except Exception as error:
+                log.warning("no performance report was written: %s", described(error))
 
 
 @dataclass(slots=True)

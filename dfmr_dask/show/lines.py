@@ -36,7 +36,7 @@ def stage_notes(state: RunState, name: str) -> list[str]:
     if here and state.rows_per_second:
         notes.append(f"{state.rows_per_second:,.0f} rows/s")
     if here and state.memory:
-        notes.append(byte_text(max(state.memory.values())))
+        notes.append(f"memory {byte_text(max(state.memory.values()))}")
     if here and state.seconds_left and now.done < now.total:
         notes.append(f"{duration(state.seconds_left)} left")
     return notes

@@ -67,7 +67,7 @@ def test_a_line_tells_rates_memory_the_time_left_and_what_is_dropped_so_far() ->
         state.take(event)
     line = stage_line(state, "fit")
     assert line.startswith("fit 7/10, 1 of 5 dropped so far, ")
-    assert "rows/s, 306.0 MiB, " in line and line.endswith("s left")
+    assert "rows/s, memory 306.0 MiB, " in line and line.endswith("s left")
 
 
 def test_a_narrow_terminal_gets_one_line_a_stage() -> None:
@@ -82,7 +82,7 @@ def test_a_log_gets_a_line_when_a_stage_begins_and_when_it_ends() -> None:
         "start ended after 5.0 s: 4 done",
         "fit 0/10",
         "fit ended after 51 s: 10 done, 1 failed",
-        "check 0/8, 309.0 MiB",
+        "check 0/8, memory 309.0 MiB",
         "check ended after 3.0 s: 8 done",
         "finished after 59 s",
     ]
