@@ -141,4 +141,4 @@ def shortened(text: Any, most: int = 24) -> str:
 
 def named(features: Sequence[str] | None, j: int) -> str:
     """Return the name of a feature for an axis, or its number."""
-    return shortened(features[j]) if features is not None else f"feature {j}"
+    return shortened(features[j]) if features is not None else f"x{j}"
