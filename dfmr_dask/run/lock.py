@@ -80,6 +80,22 @@ def is_held(folder: Path) -> bool:
     return False
 
 
+def holder(folder: Path) -> str:
+    """Return who holds a folder, as far as its lock file tells; nothing where nobody does.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from dfmr_dask.run.lock import holder, locked
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     with locked(pathlib.Path(place)):
+    ...         busy = holder(pathlib.Path(place))
+    ...     busy.startswith("process "), holder(pathlib.Path(place))
+    (True, '')
+    """
+    return _who(folder / LOCK) if is_held(folder) else ""
+
+
 def _taken(path: Path) -> int:
     """Open the lock file and hold it, or raise."""
     if sys.platform == "win32":  # no such locks: the file itself is the lock
@@ -114,9 +130,13 @@ def _hold(descriptor: int) -> None:
 
 
 def _told(path: Path) -> str:
+    return f"{path.parent} is in use by {_who(path)}"
+
+
+def _who(path: Path) -> str:
     """Say who is there, as far as the lock file tells."""
     try:
         who = path.read_text(errors="replace").strip()[:LONGEST]
     except OSError:
         who = ""
-    return f"{path.parent} is in use by {who or 'another process'}"
+    return who or "another process"

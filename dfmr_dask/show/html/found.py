@@ -17,6 +17,7 @@ from dfmr_dask.errors import DfmrError, InvalidMessage, NoStandardErrors, RunUnf
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.lock import holder
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.sample import FILE, Sample
 from dfmr_dask.run.standard_errors import read_standard_errors
@@ -123,7 +124,7 @@ def found_in(folder: str | os.PathLike[str]) -> Found:
     """
     place = Path(folder)
     inside = place.parent.name == AGGREGATES and not Ledger.holds_run(place)
-    ledger = Ledger.open(place.parent.parent if inside else place)
+    ledger = _opened(place.parent.parent if inside else place)
     description = ledger.description()
     check_version(description, ledger.folder)
     if inside and not Ledger(place).is_finished():
@@ -151,6 +152,18 @@ def found_in(folder: str | os.PathLike[str]) -> Found:
             f"{place} lacks something that a report is made of: {error}. `dfmr run` with the same "
             "configuration writes what is missing"
         ) from error
+
+
+def _opened(folder: Path) -> Ledger:
+    """Open a finished run; of one that is still going, say so."""
+    try:
+        return Ledger.open(folder)
+    except RunUnfinished as error:
+        if Ledger.holds_run(folder) and (who := holder(folder)):
+            raise RunUnfinished(
+                f"the run in {folder} is still going ({who}): it writes its report when it ends"
+            ) from error
+        raise
 
 
 def check_version(description: Mapping[str, Any], folder: Path) -> None:

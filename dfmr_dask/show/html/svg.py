@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -92,7 +93,8 @@ def as_svg(figure: Figure, key: str, title: str, description: str) -> Markup:
     (False, True, True)
     """
     out = StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}), catch_warnings():
+        filterwarnings("ignore", r"Glyph \d+")  # the page's own fonts have what ours lack
         figure.savefig(out, format="svg", transparent=True, dpi=DPI, metadata=NO_FACTS)
     text = out.getvalue()
     body = text[text.index(">", text.index("<svg")) + 1 :]

@@ -61,7 +61,7 @@ LOOK: dict[Any, Any] = {
     **{"ytick.labelcolor": INK, "grid.color": RULE, "grid.linewidth": 0.6, "hatch.color": PAPER},
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True},
     **{"legend.frameon": False, "figure.facecolor": "white", "axes.facecolor": "none"},
-    **{"axes.formatter.limits": (-4, 7), "axes.formatter.use_mathtext": True},
+    **{"axes.formatter.limits": (-4, 7), "axes.formatter.use_mathtext": False},
 }
 
 
@@ -141,4 +141,4 @@ def shortened(text: Any, most: int = 24) -> str:
 
 def named(features: Sequence[str] | None, j: int) -> str:
     """Return the name of a feature for an axis, or its number."""
-    return shortened(features[j]) if features is not None else f"feature {j}"
+    return shortened(features[j]) if features is not None else f"x{j}"
