@@ -95,7 +95,7 @@ class Entrywise:
         raise NotImplementedError
 
     def log_base(self, x: Array) -> Array:
-        """Log h of entries that are there."""
+        """Log h of entries that are there; or write :meth:`base`."""
         raise NotImplementedError
 
     def variance(self, eta: Array) -> Array:
@@ -103,7 +103,7 @@ class Entrywise:
         raise NotImplementedError
 
     def stabilized(self, eta: Array) -> Array:
-        """Coordinates in which an estimate from n rows has variance 1/n."""
+        """Coordinates in which an estimate from n rows has variance 1/n; or write blocks."""
         raise NotImplementedError
 
     def log_products(self, p: Array, q: Array) -> Array:
@@ -262,7 +262,11 @@ class Entrywise:
             rows = statistics.count[:, None] * self.spread(statistics.moments[OBSERVED])
             mass, more = rows + pseudo_rows.rows, pseudo_rows.rows * pseudo_rows.mean
             eta = (rows * eta + more) / mass
-        return {self.parameter: np.clip(eta, LEAST, self.highest)}
+        return {self.parameter: self.within(eta)}
+
+    def within(self, eta: Array) -> Array:
+        """Return the nearest parameters that are possible."""
+        return np.asarray(np.clip(eta, LEAST, self.highest))
 
     # What follows for components.
 
@@ -273,7 +277,7 @@ class Entrywise:
         return np.asarray(np.maximum(out, 0.0, out=out))
 
     def conjugate(self, params: Params) -> Array:  # noqa: D102
-        eta = np.clip(params[self.parameter], LEAST, self.highest)
+        eta = self.within(params[self.parameter])
         own = self.scale * np.einsum("kj,kj->k", eta, self.natural(eta))
         return np.asarray(own - self.log_partition(eta).sum(axis=1))
 
@@ -311,6 +315,9 @@ class Entrywise:
 
     def described(self, params: Params) -> dict[str, Array]:  # noqa: D102
         return {self.singular: params[self.parameter]}
+
+    def columns(self, features: list[str]) -> dict[str, list[str]]:  # noqa: D102
+        return {self.singular: features}
 
     def sample(  # noqa: D102
         self, params: Params, labels: NDArray[np.intp], rng: np.random.Generator
