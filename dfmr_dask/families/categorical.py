@@ -52,6 +52,7 @@ class Categorical(Entrywise):
     name: ClassVar[str] = "categorical"
     parameter: ClassVar[str] = "probabilities"
     singular: ClassVar[str] = "probability"
+    plain_values: ClassVar[bool] = False
     wanted: ClassVar[str] = "levels: whole numbers from 0 on, below the column's number of levels"
 
     def __post_init__(self) -> None:

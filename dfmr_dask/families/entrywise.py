@@ -66,6 +66,8 @@ class Entrywise:
     singular: ClassVar[str]  # of one of them, "rate"
     needs_spread: ClassVar[bool] = False
 
+    plain_values: ClassVar[bool] = True  # statistics are the entries themselves
+
     # What a family says of one entry.
 
     @property
@@ -190,6 +192,10 @@ class Entrywise:
         """Sum of log h over the entries that are there, (n,)."""
         values = self.floats(x)
         return np.asarray(np.where(np.isnan(values), 0.0, self.log_base(values)).sum(axis=1))
+
+    def base_of_squares(self) -> tuple[float, float] | None:
+        """Return a and b where log h is a x + b x², for kernels that sum up squares; else None."""
+        return None
 
     def log_density(self, params: Params, x: Rows) -> Array:  # noqa: D102
         eta = params[self.parameter]
