@@ -72,7 +72,10 @@ def _along_the_widest(block: Coordinates, left: Mask) -> tuple[Array, float, int
     number = int(left.sum())
     deviations = residuals(block, left)
     deviations /= spread_of(deviations, block.rows, left, False)
-    along = deviations @ _widest(deviations[left] - deviations[left].mean(axis=0))
+    if block.independent and block.degrees > number:
+        along = _with_others(deviations, left)
+    else:
+        along = deviations @ _widest(deviations[left] - deviations[left].mean(axis=0))
     fewest = max(FEWEST_IN_GROUP, int(SMALLEST_GROUP * number))
     distances, sizes = _best_splits(along[left, None], fewest)
     if distances[0] <= APART + FEW_APART / number:
@@ -89,7 +92,7 @@ def _in_one_coordinate(block: Coordinates, left: Mask) -> tuple[Array, float, in
     fewest = max(FEWEST_IN_GROUP, int(SMALLEST_IN_ONE * number))
     step = max(1, ELEMENTS // number)  # columns at a time: temporary arrays stay small
     parts = [
-        _best_splits(deviations[left, first : first + step], fewest)
+        _best_splits(deviations[left, first : first + step], fewest, float(block.independent))
         for first in range(0, block.degrees, step)
     ]
     distances, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -98,6 +101,24 @@ def _in_one_coordinate(block: Coordinates, left: Mask) -> tuple[Array, float, in
     if distances[best] <= more * (ONE_APART + FEW_ONE_APART / number):
         return None
     return deviations[:, best], float(distances[best]), int(sizes[best])
+
+
+def _with_others(deviations: Array, left: Mask) -> Array:
+    """Return where everybody lies along what those left have in common with each other.
+
+    Of far more coordinates than partitions each partition has a direction of its own, along which
+    it stands alone, and the widest spread is but the largest of these. What tells groups are the
+    products of different partitions: without the squares, noise has no direction.
+    """
+    middle = deviations[left].mean(axis=0)
+    some = deviations[left] - middle
+    products = some @ some.T
+    np.fill_diagonal(products, 0.0)
+    shared = np.linalg.eigh(products)[1][:, -1]
+    out = np.empty(len(deviations))
+    out[left] = shared
+    out[~left] = (deviations[~left] - middle) @ some.T @ shared / max(abs(products).max(), 1e-300)
+    return out
 
 
 def _widest(centered: Array) -> Array:
@@ -113,8 +134,11 @@ def _widest(centered: Array) -> Array:
     return np.asarray(direction / max(float(np.linalg.norm(direction)), 1e-300))
 
 
-def _best_splits(values: Array, fewest: int) -> tuple[Array, NDArray[np.intp]]:
+def _best_splits(values: Array, fewest: int, least: float = 0.0) -> tuple[Array, NDArray[np.intp]]:
     """For each column (m, q) the two groups that are farthest apart, in pooled spreads.
+
+    A spread below ``least`` is not believed: of rare levels and alleles all but a few partitions
+    have none, and agree to the bit.
 
     Returns distances (q,) and sizes (q,) of the lower groups.
     """
@@ -126,6 +150,7 @@ def _best_splits(values: Array, fewest: int) -> tuple[Array, NDArray[np.intp]]:
     high = (sums[-1] - sums[below[:, 0] - 1]) / (m - below)
     within = squares[-1] - below * low**2 - (m - below) * high**2
     floor = np.maximum(1e-12 * squares[-1], 1e-300)  # what rounding leaves where all agree
-    distances = (high - low) / np.sqrt(np.maximum(within, floor) / (m - 2))
+    spread = np.sqrt(np.maximum(within, floor) / (m - 2))
+    distances = (high - low) / np.maximum(spread, least)
     best = np.argmax(distances, axis=0)
     return distances[best, np.arange(values.shape[1])], below[best, 0]
