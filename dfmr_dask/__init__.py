@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dfmr_dask import parties
     from dfmr_dask.aggregate.reduction import reduce_mixture
     from dfmr_dask.data.files import read_mixture
+    from dfmr_dask.data.genotypes.choosing import choose_variants
     from dfmr_dask.data.source import open_source
     from dfmr_dask.estimator import GaussianMixture
     from dfmr_dask.parties import agree, answer, fit_local, propose
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "agree",
     "answer",
+    "choose_variants",
     "fit_local",
     "open_source",
     "parties",
@@ -57,6 +59,7 @@ _HOMES = {
     "GaussianMixture": "dfmr_dask.estimator",
     "agree": "dfmr_dask.parties",
     "answer": "dfmr_dask.parties",
+    "choose_variants": "dfmr_dask.data.genotypes.choosing",
     "fit_local": "dfmr_dask.parties",
     "open_source": "dfmr_dask.data.source",
     "propose": "dfmr_dask.parties",

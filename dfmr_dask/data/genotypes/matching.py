@@ -43,12 +43,15 @@ class Matching:
     table : pandas.DataFrame
         A line for each variant of each store: ``site``, ``variant`` (the store's own name of it),
         ``status`` ("matched", "turned" or "dropped") and ``reason``.
+    ploidy : int
+        The most alleles that a call has in the stores.
     """
 
     variants: Variants
     index: NDArray[np.intp]
     turned: NDArray[np.bool_]
     table: pd.DataFrame
+    ploidy: int = 2
 
     @property
     def counts(self) -> pd.DataFrame:

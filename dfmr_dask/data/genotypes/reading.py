@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from dfmr_dask.data.grid import Box
 from dfmr_dask.data.integrity import watched
 from dfmr_dask.data.readers import READ_BYTES, Layout
+from dfmr_dask.data.streaming import Stream
 
 MISSING = -1  # an allele that was not called, and a count that is not known
 ABSENT = -2  # fills up calls of fewer alleles than the store has room for
 Counts = NDArray[np.int8]
 
 
-def dosages(calls: NDArray[np.integer], turned: NDArray[np.bool_] | None = None) -> Counts:
+def dosages(
+    calls: NDArray[np.integer], turned: NDArray[np.bool_] | None = None, *, marks: bool = False
+) -> Counts:
     """Count the alleles of calls that are not the reference.
 
     Parameters
@@ -29,6 +32,8 @@ def dosages(calls: NDArray[np.integer], turned: NDArray[np.bool_] | None = None)
         Numbers of alleles; -1 is missing, -2 is no allele at all.
     turned : mask of shape (variants,), optional
         Where the alleles that are the reference are counted instead.
+    marks : bool
+        Return -2 where a call has fewer alleles than the array has room for, as for men on the X.
 
     Returns
     -------
@@ -55,6 +60,8 @@ def dosages(calls: NDArray[np.integer], turned: NDArray[np.bool_] | None = None)
     if turned is not None and turned.any():
         count[turned] = (calls[turned] == 0).sum(axis=2, dtype=np.int8)
     count[missing | absent] = MISSING
+    if marks:
+        count[(calls < MISSING).any(axis=2) & ~missing & ~absent] = ABSENT
     return count
 
 
@@ -70,11 +77,14 @@ class GenotypeLayout(Layout):
         Whether its reference is counted.
     stripe : int
         Variants that are read at once.
+    marks : bool
+        Whether -2 stands for calls of fewer alleles, see :func:`dosages`.
     """
 
     variants: NDArray[np.intp]
     turned: NDArray[np.bool_]
     stripe: int
+    marks: bool = False
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -98,7 +108,7 @@ class GenotypeLayout(Layout):
             chosen = self.variants[features] - span[0]
             whole = len(chosen) == len(block) and (np.diff(chosen) == 1).all()
             some = block if whole else block[chosen]
-            target[:, features] = dosages(some, self.turned[features]).T
+            target[:, features] = dosages(some, self.turned[features], marks=self.marks).T
 
     def _stripes(self) -> Iterator[tuple[slice | NDArray[np.intp], tuple[int, int]]]:
         """Yield features, and the variants of the store that they lie in; no stripe without any."""
@@ -110,6 +120,19 @@ class GenotypeLayout(Layout):
             few = order[start:stop]
             span = int(self.variants[few[0]]), int(self.variants[few[-1]]) + 1
             yield (slice(int(start), int(stop)) if in_order else few), span
+
+
+def of_variants(reader: Any, chosen: NDArray[np.intp] | None = None, *, marks: bool = False) -> Any:
+    """Return what reads the same samples, of some features alone, and may mark short calls."""
+    if isinstance(reader, Stream):
+        return replace(reader, reader=of_variants(reader.reader, chosen, marks=marks))
+    layout = reader.layout
+    few = slice(None) if chosen is None else chosen
+    variants, turned = layout.variants[few], layout.turned[few]
+    narrow = replace(
+        layout, variants=variants, turned=turned, n_features=len(variants), marks=marks
+    )
+    return replace(reader, layout=narrow)
 
 
 def stripe_of(calls: object, most: int = READ_BYTES) -> int:

@@ -60,9 +60,10 @@ def planned_genotypes(
     """
     fills, names = may_fill(missing_chunks), _named(data)
     cohorts = {n: opened_cohort(one, group, storage_options, fills) for n, one in names.items()}
-    _check_ploidy(cohorts)
+    ploidy = _common_ploidy(cohorts)
     wanted = None if features is None else Variants.of(listed(features))
-    matching = matched({name: one.variants for name, one in cohorts.items()}, wanted)
+    lists = {name: one.variants for name, one in cohorts.items()}
+    matching = replace(matched(lists, wanted), ploidy=ploidy)
     opened = [
         _opened(one, matching.variants.names, matching.index[i], matching.turned[i])
         for i, one in enumerate(cohorts.values())
@@ -93,7 +94,7 @@ def _named(data: Any) -> dict[str, Any]:
     return found
 
 
-def _check_ploidy(cohorts: Mapping[str, Cohort]) -> None:
+def _common_ploidy(cohorts: Mapping[str, Cohort]) -> int:
     found = {name: one.ploidy for name, one in cohorts.items()}
     if len(set(found.values())) > 1:
         told = ", ".join(f"{name} {ploidy}" for name, ploidy in found.items())
@@ -101,6 +102,7 @@ def _check_ploidy(cohorts: Mapping[str, Cohort]) -> None:
             f"stores have calls of different numbers of alleles: {told}; their counts do not "
             "compare: fit those of one ploidy"
         )
+    return next(iter(found.values()))
 
 
 def _consecutive(wish: Wish) -> Wish:
