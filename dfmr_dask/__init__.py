@@ -1,6 +1,7 @@
 """Finite mixtures fitted to Zarr stores in one pass, right while almost half of the pieces are bad.
 
-``GaussianMixture`` is the estimator, ``open_source`` opens a store and plans how it is read.
+``GaussianMixture`` is the estimator (``BinomialMixture``, ``PoissonMixture``, ... those of counts),
+``open_source`` opens a store and plans how it is read.
 ``propose``, ``agree``, ``answer``, ``fit_local`` and ``parties.aggregate`` are for parties that do
 not trust each other; see ``docs/parties.md``.
 
@@ -35,13 +36,23 @@ if TYPE_CHECKING:
     from dfmr_dask.data.files import read_mixture
     from dfmr_dask.data.genotypes.choosing import choose_variants
     from dfmr_dask.data.source import open_source
-    from dfmr_dask.estimator import GaussianMixture
+    from dfmr_dask.estimator import (
+        BernoulliMixture,
+        BinomialMixture,
+        GaussianMixture,
+        MixtureModel,
+        PoissonMixture,
+    )
     from dfmr_dask.parties import agree, answer, fit_local, propose
     from dfmr_dask.run.standard_errors import read_standard_errors
 
 __version__ = "0.1.0"
 __all__ = [
+    "BernoulliMixture",
+    "BinomialMixture",
     "GaussianMixture",
+    "MixtureModel",
+    "PoissonMixture",
     "__version__",
     "agree",
     "answer",
@@ -56,7 +67,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BernoulliMixture": "dfmr_dask.estimator",
+    "BinomialMixture": "dfmr_dask.estimator",
     "GaussianMixture": "dfmr_dask.estimator",
+    "MixtureModel": "dfmr_dask.estimator",
+    "PoissonMixture": "dfmr_dask.estimator",
     "agree": "dfmr_dask.parties",
     "answer": "dfmr_dask.parties",
     "choose_variants": "dfmr_dask.data.genotypes.choosing",

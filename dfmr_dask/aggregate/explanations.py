@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from dfmr_dask.aggregate.alignment import aligned
 from dfmr_dask.aggregate.distances import component_rows
 from dfmr_dask.aggregate.estimates import Estimates
-from dfmr_dask.families.base import Block, Params
-from dfmr_dask.families.gaussian_diagonal import DiagonalGaussian
 from dfmr_dask.mixture import Mixture
 
 NOTABLE = 3.0  # standard errors from which a deviation is told
@@ -70,7 +68,7 @@ def deviations(estimates: Estimates, mixture: Mixture) -> Deviations:
     found = {
         block.name: block.coordinates
         * np.sqrt(near.rows[:, None] if block.shared else rows)[..., None]
-        for block in _feature_blocks(near, mixture)
+        for block in near.family.feature_blocks(near.params, mixture.params)
     }
     off = 2.0 * (np.sqrt(near.weights) - np.sqrt(mixture.weights)) * np.sqrt(near.rows)[:, None]
     return found | {"weight": off[..., None]}
@@ -85,25 +83,3 @@ def largest(found: Deviations, i: int, number: int = 3) -> Iterator[Deviation]:
         tops.append(Deviation(int(k), name, feature, float(values[i, k, j])))
     tops.sort(key=lambda one: -abs(one.standard_errors))
     yield from (one for one in tops[:number] if abs(one.standard_errors) > NOTABLE)
-
-
-def _feature_blocks(near: Estimates, mixture: Mixture) -> tuple[Block, ...]:
-    """Blocks with a coordinate for each feature: of Gaussians, those of the marginals."""
-    if "means" not in near.params:
-        return near.family.blocks(near.params, mixture.params)
-    means, variances = DiagonalGaussian().blocks(
-        _marginals(near.params), _marginals(mixture.params)
-    )
-    family = near.family
-    if getattr(family, "spherical", False):  # all features tell the one variance
-        more = variances.coordinates * np.sqrt(near.params["means"].shape[-1])
-        variances = variances._replace(coordinates=more)
-    tied = bool(getattr(family, "tied", False))
-    return means._replace(name="mean"), variances._replace(name="variance", shared=tied)
-
-
-def _marginals(params: Params) -> dict[str, NDArray[np.float64]]:
-    variances = params.get("variances")
-    if variances is None:
-        variances = np.diagonal(params["covariances"], axis1=-2, axis2=-1)
-    return {"means": params["means"], "variances": variances}

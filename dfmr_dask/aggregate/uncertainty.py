@@ -21,6 +21,7 @@ from dfmr_dask.aggregate.jackknife import (
     LOG_ODDS,
     LOGARITHM,
     Jackknifed,
+    Scale,
     jackknifed,
 )
 from dfmr_dask.aggregate.parts import Parts, Pieces
@@ -112,7 +113,8 @@ class StandardErrors:
         """Return how sure weights and parameters are, by name, in the shapes of the mixture's.
 
         Intervals of weights are symmetric in their log odds, those of variances in their
-        logarithms, so that they stay within what is possible. Means and covariances of a component
+        logarithms, those of frequencies and rates in their natural parameters, so that they stay
+        within what is possible. Means and covariances of a component
         that one partition alone stands for are NaN.
 
         Parameters
@@ -130,11 +132,19 @@ class StandardErrors:
             scale = LOG_ODDS if self.mixture.n_components > 1 else None
             return jackknifed(self.mixture.weights, self.weights, self.shares, level, scale=scale)
         value, without = self.mixture.params[name], self.params[name]
-        variances = _variances(name, value)
+        variances, link = _variances(name, value), self.mixture.family.link(name)
         scale = None if variances is None else LOGARITHM
+        scale = scale if link is None else Scale(*link)
         return self._unless_alone(
             jackknifed(value, without, self.shares, level, scale=scale, where=variances)
         )
+
+    def _moved(self, name: str, without: Array, old: Array, new: Array) -> Array:
+        """Let parameters without a partition make the step from old to new ones."""
+        if (link := self.mixture.family.link(name)) is None:
+            return _moved(name, without, old, new)
+        there, back = link
+        return back(there(without) + (there(new) - there(old)))
 
     def _unless_alone(self, one: Jackknifed) -> Jackknifed:
         if not self.alone:
@@ -151,7 +161,8 @@ class StandardErrors:
         An EM iteration over all rows from an average of local estimates moves the average by what
         is mostly bias: to first order its sampling error stays what it was. So each mixture
         without a partition makes the step that the merged one made: a shift of means, a congruence
-        of covariances, a factor of variances and weights.
+        of covariances, a factor of variances and weights, a shift of what other families'
+        parameters are on the scale of :meth:`dfmr_dask.families.base.Family.link`.
 
         Parameters
         ----------
@@ -162,7 +173,7 @@ class StandardErrors:
         """
         weights = self.weights * (mixture.weights / self.mixture.weights)
         params = {
-            name: _moved(name, array, self.mixture.params[name], mixture.params[name])
+            name: self._moved(name, array, self.mixture.params[name], mixture.params[name])
             for name, array in self.params.items()
         }
         return replace(
@@ -280,7 +291,8 @@ def _called(
 
 
 def _moved(name: str, without: Array, old: Array, new: Array) -> Array:
-    """Let parameters without a partition make the step from old to new ones."""
+    """Let Gaussian parameters make that step."""
+    name = name.rpartition("_")[2]
     if name == "covariances":
         step = factors(new)[0] @ factors(old)[1]
         return np.asarray(step @ without @ step.swapaxes(-1, -2))
@@ -289,6 +301,7 @@ def _moved(name: str, without: Array, old: Array, new: Array) -> Array:
 
 def _variances(name: str, value: Array) -> Mask | None:
     """Mark variances among the parameters of a name, if there are any."""
+    name = name.rpartition("_")[2]  # what stands before tells the part of a product
     if name == "variances":
         return np.ones(value.shape, dtype=bool)
     if name == "covariances":

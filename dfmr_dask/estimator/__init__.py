@@ -1,7 +1,19 @@
-"""The scikit-learn estimator: parameters in, fitted attributes out, no mathematics of its own."""
+"""The scikit-learn estimators: parameters in, fitted attributes out, no mathematics of its own."""
 
 from __future__ import annotations
 
 from dfmr_dask.estimator.gaussian_mixture import GaussianMixture
+from dfmr_dask.estimator.mixture_model import (
+    BernoulliMixture,
+    BinomialMixture,
+    MixtureModel,
+    PoissonMixture,
+)
 
-__all__ = ["GaussianMixture"]
+__all__ = [
+    "BernoulliMixture",
+    "BinomialMixture",
+    "GaussianMixture",
+    "MixtureModel",
+    "PoissonMixture",
+]

@@ -86,10 +86,14 @@ class Answers(DensityMixin, BaseEstimator):  # type: ignore[misc]
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
+    def _accepted(self) -> dict[str, Any]:
+        """Return what scikit-learn's validation of a table is told."""
+        return {"dtype": FLOATS}
+
     def _ask(self, question: Callable[..., Any], X: Any) -> Any:
         check_is_fitted(self)
         if is_table(X):
-            return question(self.mixture_, validate_data(self, X, reset=False, dtype=FLOATS))
+            return question(self.mixture_, validate_data(self, X, reset=False, **self._accepted()))
         names = getattr(self, "feature_names_in_", None)
         known = None if names is None else tuple(map(str, names))
         data, features = opened(X, Expected(self.mixture_.n_features, known))

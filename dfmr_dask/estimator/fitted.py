@@ -11,7 +11,6 @@ import xarray as xr
 from sklearn.exceptions import ConvergenceWarning
 
 from dfmr_dask.errors import UncertifiedWarning
-from dfmr_dask.families.covariance_types import covariances_of, precisions_cholesky_of
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.results import Result, selection_table
@@ -51,14 +50,9 @@ def _describe_selection(model: Any, found: Selection | None) -> None:
 
 def describe(model: Any, mixture: Mixture) -> None:
     """Set the attributes that say what the mixture is."""
-    kind = model.covariance_type
     model.mixture_ = mixture
     model.weights_ = np.array(mixture.weights)
-    model.means_ = np.array(mixture.params["means"])
-    model.covariances_ = covariances_of(kind, mixture.params)
-    model.precisions_cholesky_ = factors = precisions_cholesky_of(kind, model.covariances_)
-    matrix = kind in ("full", "tied")
-    model.precisions_ = factors @ factors.swapaxes(-1, -2) if matrix else factors**2
+    model._describe(mixture)
     model.n_features_in_ = mixture.n_features
     model.n_components_ = mixture.n_components
 

@@ -46,9 +46,12 @@ def recorded_run(
     """
     corruption = settings.corruption
     told = {
-        section: {name: getattr(parameters, name) for name in names}
+        section: {name: getattr(parameters, name) for name in names if hasattr(parameters, name)}
         for section, names in SECTIONS.items()
     }
+    if not hasattr(parameters, "covariance_type"):
+        family = settings.family
+        told["mixture"]["family"] = {"name": family.name, **family.options}
     told["run"] = {"folder": os.fspath(folder), "seed": settings.seed}
     told["source"] = {"path": source.location, "features": feature_names(source.features)}
     told["source"] |= {name: getattr(parameters, name) for name in CUT}

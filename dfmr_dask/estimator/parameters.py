@@ -11,9 +11,8 @@ from dfmr_dask.aggregate.aggregators import AGGREGATORS
 from dfmr_dask.aggregate.gates import UNITS
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.choosing import KINDS
-from dfmr_dask.data.source import Source
-from dfmr_dask.estimator.starts import user_start
 from dfmr_dask.families import COVARIANCE_TYPES
+from dfmr_dask.families.base import Family
 from dfmr_dask.local.start import STARTS
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.settings import (
@@ -28,17 +27,12 @@ from dfmr_dask.run.settings import (
 
 MOST_COMPONENTS = 32767  # labels are int16
 
-CONSTRAINTS: dict[str, list[Any]] = {
+SHARED: dict[str, list[Any]] = {  # by the estimators of all families
     "n_components": [Interval(Integral, 1, MOST_COMPONENTS, closed="both"), StrOptions({AUTO})],
-    "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
     "tol": [Interval(Real, 0.0, None, closed="left")],
-    "reg_covar": [Interval(Real, 0.0, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "n_init": [Interval(Integral, 1, None, closed="left")],
     "init_params": [StrOptions(set(STARTS))],
-    "weights_init": ["array-like", None],
-    "means_init": ["array-like", None],
-    "precisions_init": ["array-like", None],
     "warm_start": ["boolean"],
     "random_state": ["random_state"],
     "n_partitions": [Interval(Integral, 1, None, closed="left"), None],
@@ -52,11 +46,19 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "aggregator": [StrOptions(set(AGGREGATORS))],
     "polish": [Interval(Integral, 0, None, closed="left")],
     "corruption": [Corruption, None],
-    "outliers": [Interval(Real, 0.0, None, closed="neither"), None],
-    "dtype_work": [StrOptions(set(WORK_DTYPES))],
     "max_components": [Interval(Integral, 1, MOST_COMPONENTS, closed="both")],
     "min_gain": [Interval(Real, 0.0, None, closed="left"), None],
     "places": [StrOptions(set(PLACES))],
+}
+CONSTRAINTS: dict[str, list[Any]] = {  # of Gaussians
+    **SHARED,
+    "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
+    "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+    "weights_init": ["array-like", None],
+    "means_init": ["array-like", None],
+    "precisions_init": ["array-like", None],
+    "outliers": [Interval(Real, 0.0, None, closed="neither"), None],
+    "dtype_work": [StrOptions(set(WORK_DTYPES))],
 }
 PLAIN_SETTINGS = (
     "tol",
@@ -83,32 +85,32 @@ def least_order(parameters: Any) -> int:
 
 
 def settings_of(
-    parameters: Any, source: Source, seed: int, last: Mixture | None = None
+    parameters: Any, family: Family, seed: int, first: Mixture | None = None
 ) -> Settings:
     """Return the settings of a run.
 
     Parameters
     ----------
-    parameters : GaussianMixture
-    source : Source
+    parameters : estimator
+    family : Family
     seed : int
-    last : Mixture, optional
-        Where a warm start begins, whatever else was given to start from.
+    first : Mixture, optional
+        Where all partitions start.
 
     Raises
     ------
     ValueError
-        When parameters do not fit together, or not to the source.
+        When parameters do not fit together.
     """
     corruption = parameters.corruption
     if corruption is not None and corruption.attack == "data":
         raise ValueError("the data attack needs rows of another population: use `dfmr run`")
     order = order_settings(parameters.n_components, parameters.max_components, parameters.min_gain)
     return Settings(
-        family=COVARIANCE_TYPES[parameters.covariance_type],
-        start=user_start(parameters, source, seed) if last is None else last,
+        family=family,
+        start=first,
         gates=None if parameters.gates is None else tuple(parameters.gates),
         seed=seed,
         **order,
-        **{name: getattr(parameters, name) for name in PLAIN_SETTINGS},
+        **{name: getattr(parameters, name) for name in PLAIN_SETTINGS if hasattr(parameters, name)},
     )

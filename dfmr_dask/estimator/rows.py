@@ -10,18 +10,17 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from dfmr_dask.data.source import Source, open_source
-from dfmr_dask.estimator.answers import FLOATS
 from dfmr_dask.estimator.inputs import check_size, feature_names, is_table
 from dfmr_dask.estimator.parameters import least_order
-from dfmr_dask.families import COVARIANCE_TYPES
+from dfmr_dask.families.base import Family
 
 
-def source_of(model: Any, X: Any, sample_weight: Any, seed: int) -> Source:
-    """Validate or open X, and set what scikit-learn calls the features that came in.
+def source_of(model: Any, X: Any, sample_weight: Any, seed: int) -> tuple[Source, Family]:
+    """Validate or open X, and tell the family; set what scikit-learn calls the features that came.
 
     Parameters
     ----------
-    model : GaussianMixture
+    model : estimator
     X : as in ``fit``
     sample_weight : array-like, str or None
     seed : int
@@ -45,27 +44,32 @@ def source_of(model: Any, X: Any, sample_weight: Any, seed: int) -> Source:
         if isinstance(X, Source)
         else open_source(X, sample_weight=sample_weight, **cut, seed=seed)
     )
-    _check_size(model, source.n_rows, source.n_features)
+    family = model._family(source.n_features)
+    check_size(family, least_order(model), source.n_rows, source.n_features)
     model.n_features_in_ = source.n_features
     names = feature_names(source.features)
     if names is not None:
         model.feature_names_in_ = np.array(names, dtype=object)
     elif hasattr(model, "feature_names_in_"):
         del model.feature_names_in_
-    return source
+    return source, family
 
 
-def _table(model: Any, X: Any, sample_weight: Any, cut: dict[str, Any]) -> Source:
+def _table(model: Any, X: Any, sample_weight: Any, cut: dict[str, Any]) -> tuple[Source, Family]:
     """Validate a table as scikit-learn does."""
-    table = validate_data(model, X, dtype=FLOATS)
+    table = validate_data(model, X, **model._accepted())
+    family = model._family(table.shape[1], table)
+    if why := family.complaint(table):
+        raise ValueError(why)
     weights = None if sample_weight is None else _weights(sample_weight, table)
     there = len(table) if weights is None else int(np.count_nonzero(weights))
-    _check_size(model, there, table.shape[1])
+    check_size(family, least_order(model), there, table.shape[1])
     if weights is not None:
-        _check_mass(model, float(weights.sum()), table.shape[1])
+        free = family.n_parameters(least_order(model), table.shape[1])
+        _check_mass(float(weights.sum()), free)
     names = getattr(model, "feature_names_in_", None)
     named = None if names is None else list(names)
-    return open_source(table, features=named, sample_weight=weights, **cut)
+    return open_source(table, features=named, sample_weight=weights, **cut), family
 
 
 def _weights(sample_weight: Any, table: NDArray[Any]) -> NDArray[np.float64]:
@@ -82,13 +86,8 @@ def _weights(sample_weight: Any, table: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(checked, dtype=np.float64)
 
 
-def _check_size(model: Any, rows: int | None, n_features: int) -> None:
-    check_size(COVARIANCE_TYPES[model.covariance_type], least_order(model), rows, n_features)
-
-
-def _check_mass(model: Any, mass: float, n_features: int) -> None:
+def _check_mass(mass: float, free: int) -> None:
     """Warn of weights that are no counts: a penalty made for so few rows would rule the fit."""
-    free = COVARIANCE_TYPES[model.covariance_type].n_parameters(least_order(model), n_features)
     if mass < free:
         warnings.warn(
             f"the sample weights sum to {mass:.6g}, fewer rows than the {free} free parameters; "

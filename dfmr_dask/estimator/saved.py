@@ -13,8 +13,7 @@ import sklearn.mixture
 from dfmr_dask.data.files import plain, read_facts, read_mixture, write_mixture
 from dfmr_dask.errors import InvalidMixture
 from dfmr_dask.estimator.inputs import feature_names
-from dfmr_dask.families import COVARIANCE_TYPES
-from dfmr_dask.mixture import Mixture, described
+from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.places import check_place
 
 FACTS: Mapping[str, type | tuple[type, ...]] = {
@@ -58,7 +57,9 @@ def write_estimator(model: Any, path: Path) -> None:
 def fitted_facts(model: Any) -> dict[str, Any]:
     """Return what is written beside the mixture, as plain values."""
     params = {
-        name: value for name, value in model.get_params(deep=False).items() if _is_plain(value)
+        name: value
+        for name, value in model.get_params(deep=False).items()
+        if _is_plain(value) and name not in model._family_parameters(model.mixture_.family)
     }
     names = getattr(model, "feature_names_in_", None)
     facts = {name: getattr(model, f"{name}_") for name in FACTS if hasattr(model, f"{name}_")}
@@ -72,7 +73,7 @@ def read_estimator(path: Path, known: set[str]) -> tuple[dict[str, Any], Mixture
     Raises
     ------
     InvalidMixture
-        When the file holds anything else than a Gaussian mixture and plain facts about it.
+        When the file holds anything else than a mixture and plain facts about it.
     """
     mixture, facts = read_mixture(path), read_facts(path)
     params = facts.get("params", {})
@@ -82,7 +83,7 @@ def read_estimator(path: Path, known: set[str]) -> tuple[dict[str, Any], Mixture
         raise InvalidMixture(f"{path} has parameters that are not known here: {sorted(unknown)}")
     gates = params.get("gates")
     params = {**params, "gates": tuple(gates) if isinstance(gates, list) else gates}
-    params |= {"n_components": mixture.n_components, "covariance_type": _covariance_type(mixture)}
+    params |= {"n_components": mixture.n_components}
     return params, mixture, _attributes(path, mixture, facts)
 
 
@@ -102,13 +103,6 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(isinstance(item, str) for item in value)
     return value is None or isinstance(value, bool | int | float | str | np.number)
-
-
-def _covariance_type(mixture: Mixture) -> str:
-    for name, family in COVARIANCE_TYPES.items():
-        if family == mixture.family:
-            return name
-    raise InvalidMixture(f"a Gaussian mixture is wanted; it is {dict(described(mixture))}")
 
 
 def _attributes(path: Path, mixture: Mixture, facts: dict[str, Any]) -> dict[str, Any]:

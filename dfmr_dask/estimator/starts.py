@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dfmr_dask.data.source import Source
 from dfmr_dask.estimator.inputs import rows_in_memory
 from dfmr_dask.families import COVARIANCE_TYPES
+from dfmr_dask.families.base import Family
 from dfmr_dask.families.covariance_types import alike, covariances_of, inverse, params_of, shape_of
 from dfmr_dask.local.start import first_guess
 from dfmr_dask.mixture import Mixture
@@ -123,7 +124,9 @@ def _shaped(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64
     return array
 
 
-def continued(last: Mixture | None, names: Any, parameters: Any, source: Source) -> Mixture | None:
+def continued(
+    last: Mixture | None, names: Any, parameters: Any, source: Source, family: Family
+) -> Mixture | None:
     """Return the mixture of the last fit, for a warm start with the same model and features.
 
     Raises
@@ -134,14 +137,14 @@ def continued(last: Mixture | None, names: Any, parameters: Any, source: Source)
     """
     if last is None:
         return None
-    kind, order = parameters.covariance_type, parameters.n_components
+    order = parameters.n_components
     if order == AUTO:
         raise ValueError(f"warm_start with n_components={AUTO!r}: the last fit has an order")
     there = last.n_components, last.n_features, last.family
-    if there != (order, source.n_features, COVARIANCE_TYPES[kind]):
+    if there != (order, source.n_features, family):
         raise ValueError(
             f"warm_start: the last fit has {last.n_components} components of {last.n_features} "
-            f"features ({last.family}); wanted {order} of {source.n_features} ({kind!r}). Set "
+            f"features ({last.family}); wanted {order} of {source.n_features} ({family}). Set "
             "warm_start=False to start anew"
         )
     if names is not None and source.named and list(names) != list(source.features):

@@ -28,7 +28,7 @@ from dfmr_dask.aggregate.gates import Rule
 from dfmr_dask.aggregate.verdict import Merged
 from dfmr_dask.experiments.averages import AVERAGES, Array, Averaged, Mask
 from dfmr_dask.families.base import take
-from dfmr_dask.families.unconstrained import Chart, chart_at
+from dfmr_dask.families.unconstrained import Chart
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 
@@ -83,7 +83,7 @@ def merged(
     center = coat(ctd(estimates)).center
     middle = estimates.mixture(center)
     near = aligned(estimates, middle) if alignment else _shuffled(estimates)
-    space = Coordinates(middle, chart_at(middle.params))
+    space = Coordinates(middle, _chart(middle))
     vector, kept = average(space.vectors(near))
     return Merged(space.mixture(vector), kept, center)
 
@@ -100,3 +100,9 @@ def _shuffled(estimates: Estimates) -> Estimates:
     order = estimates.weights.shape[1]
     orders = [generator(int(i), Stage.LABELS).permutation(order) for i in estimates.ids]
     return estimates.reordered(np.stack(orders))
+
+
+def _chart(center: Mixture) -> Chart:
+    """Return vectors about a mixture, of a family that has them."""
+    made: Chart = getattr(center.family, "chart")(center.params)  # noqa: B009
+    return made

@@ -7,12 +7,16 @@ from typing import Any
 
 from dfmr_dask.errors import InvalidMixture
 from dfmr_dask.families.base import Block, Family, Params, Rows, Statistics
+from dfmr_dask.families.binomial import Bernoulli, Binomial
 from dfmr_dask.families.gaussian import Gaussian
 from dfmr_dask.families.gaussian_diagonal import DiagonalGaussian
+from dfmr_dask.families.poisson import Poisson
 
 FAMILIES: Mapping[str, Callable[..., Family]] = {
     "gaussian": Gaussian,
     "diagonal_gaussian": DiagonalGaussian,
+    "binomial": Binomial,
+    "poisson": Poisson,
 }
 
 COVARIANCE_TYPES: Mapping[str, Family] = {
@@ -48,11 +52,14 @@ def family_named(name: str, options: Mapping[str, Any]) -> Family:
 __all__ = [
     "COVARIANCE_TYPES",
     "FAMILIES",
+    "Bernoulli",
+    "Binomial",
     "Block",
     "DiagonalGaussian",
     "Family",
     "Gaussian",
     "Params",
+    "Poisson",
     "Rows",
     "Statistics",
     "family_named",

@@ -9,7 +9,7 @@ Chen, JMLR 2022, section 3).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +20,8 @@ from dfmr_dask.errors import InvalidMixture
 Floats = NDArray[np.floating[Any]]
 Rows = NDArray[Any]
 Params = Mapping[str, NDArray[np.float64]]
+Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Link = tuple[Function, Function]
 
 
 class Statistics(NamedTuple):
@@ -61,6 +63,8 @@ class Family(Protocol):
     """The contract of a family; see ``gaussian.py`` for a complete example.
 
     ``K`` counts components, ``A`` and ``B`` components of two stacks, ``d`` features, ``n`` rows.
+    A family may also have ``chart(center)``, vectors of its parameters for EM to extrapolate in,
+    see ``unconstrained.py``.
     """
 
     @property
@@ -71,6 +75,23 @@ class Family(Protocol):
     @property
     def options(self) -> Mapping[str, Any]:
         """Keyword arguments that make this family again, as plain values."""
+        ...
+
+    @property
+    def needs_spread(self) -> bool:
+        """Whether a column that is constant in a partition cannot be fitted there."""
+        ...
+
+    def floats(self, x: Rows) -> NDArray[np.float64]:
+        """Return rows of any dtype as float64, NaN where an entry is missing."""
+        ...
+
+    def complaint(self, x: Rows) -> str:
+        """Say what is wrong with rows that the family cannot have; nothing where all is well."""
+        ...
+
+    def usable(self, x: Rows) -> NDArray[np.bool_]:
+        """Tell which rows can be fitted, shape (n,)."""
         ...
 
     def validated(self, params: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
@@ -137,6 +158,28 @@ class Family(Protocol):
 
     def blocks(self, params: Params, center: Params) -> tuple[Block, ...]:
         """Variance-stabilised coordinates of stacks (..., K, ...) at a center (K, ...)."""
+        ...
+
+    def feature_blocks(self, params: Params, center: Params) -> tuple[Block, ...]:
+        """Blocks (..., K, d or more) in which each coordinate tells of one feature alone.
+
+        Their names are those of one parameter: ``"mean"``, ``"frequency"``.
+        """
+        ...
+
+    def link(self, name: str) -> Link | None:
+        """Return functions to a scale on which a parameter has no bounds, and back from it.
+
+        None where it has none, or where it is a variance or covariance of Gaussians.
+        """
+        ...
+
+    def expectation(self, params: Params) -> NDArray[np.float64]:
+        """Mean of a row under each component, shape (..., K, d)."""
+        ...
+
+    def described(self, params: Params) -> dict[str, NDArray[np.float64]]:
+        """What a summary tells of each component by name, shapes (..., K, d or more)."""
         ...
 
     def fisher_coordinates(self, params: Params, center: Params) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dfmr_dask.errors import DegenerateRows, InvalidMixture
 from dfmr_dask.families.base import Block, Floats, Params, Rows, Statistics, read_only, read_params
 from dfmr_dask.families.factors import factors
+from dfmr_dask.families.unconstrained import GaussianChart, chart_at
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 EPSILON = float(np.finfo(np.float64).eps)
@@ -54,6 +55,8 @@ class Gaussian:
 
     tied: bool = False
 
+    needs_spread: ClassVar[bool] = True
+
     @property
     def name(self) -> str:  # noqa: D102
         return "gaussian"
@@ -61,6 +64,15 @@ class Gaussian:
     @property
     def options(self) -> Mapping[str, Any]:  # noqa: D102
         return {"tied": self.tied}
+
+    def floats(self, x: Rows) -> NDArray[np.float64]:  # noqa: D102
+        return x.astype(np.float64, copy=False)
+
+    def complaint(self, x: Rows) -> str:  # noqa: D102
+        return ""
+
+    def usable(self, x: Rows) -> NDArray[np.bool_]:  # noqa: D102
+        return finite_rows(x)
 
     def n_features(self, params: Params) -> int:  # noqa: D102
         return int(params["means"].shape[-1])
@@ -186,6 +198,22 @@ class Gaussian:
         means = _whitened_means(params, center, whiteners)
         return Block("means", means), Block("covariances", _half_vector(logs), self.tied)
 
+    def feature_blocks(self, params: Params, center: Params) -> tuple[Block, ...]:  # noqa: D102
+        means, variances = marginal_blocks(params, center)
+        return means, variances._replace(shared=self.tied)
+
+    def link(self, name: str) -> None:  # noqa: D102
+        return None
+
+    def expectation(self, params: Params) -> NDArray[np.float64]:  # noqa: D102
+        return params["means"]
+
+    def described(self, params: Params) -> dict[str, NDArray[np.float64]]:  # noqa: D102
+        return {"mean": params["means"], "sd": np.sqrt(marginal_variances(params))}
+
+    def chart(self, center: Params) -> GaussianChart:  # noqa: D102
+        return chart_at(center)
+
     def fisher_coordinates(self, params: Params, center: Params) -> NDArray[np.float64]:  # noqa: D102
         whiteners, whitened = _whitened(params, center)
         means = _whitened_means(params, center, whiteners)
@@ -199,6 +227,29 @@ class Gaussian:
             mine = labels == k
             z[mine] = z[mine] @ lower.T + params["means"][k]
         return z
+
+
+def finite_rows(x: Rows) -> NDArray[np.bool_]:
+    """Tell which rows (n, d) hold neither NaN nor infinity, shape (n,)."""
+    if not np.issubdtype(x.dtype, np.floating):
+        return np.ones(len(x), dtype=np.bool_)
+    return np.asarray(np.isfinite(x).all(axis=1))
+
+
+def marginal_variances(params: Params) -> NDArray[np.float64]:
+    """Variances (..., K, d) of each feature, from any Gaussian parameters."""
+    variances = params.get("variances")
+    if variances is None:
+        variances = np.diagonal(params["covariances"], axis1=-2, axis2=-1)
+    return variances
+
+
+def marginal_blocks(params: Params, center: Params) -> tuple[Block, Block]:
+    """Coordinates of each feature's mean and variance, as if it were the only feature."""
+    variances, middle = marginal_variances(params), marginal_variances(center)
+    logs = np.log(variances / middle) * np.sqrt(0.5)
+    offset = (params["means"] - center["means"]) / np.sqrt(middle)
+    return Block("mean", offset), Block("variance", logs)
 
 
 def check_means(means: NDArray[np.float64]) -> None:

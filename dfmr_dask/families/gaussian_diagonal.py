@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,13 @@ from dfmr_dask.families.gaussian import (
     check_means,
     check_spread,
     check_variances,
+    finite_rows,
     group_blocks,
+    marginal_blocks,
+    marginal_variances,
     shares,
 )
+from dfmr_dask.families.unconstrained import GaussianChart, chart_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class DiagonalGaussian:
 
     spherical: bool = False
 
+    needs_spread: ClassVar[bool] = True
+
     @property
     def name(self) -> str:  # noqa: D102
         return "diagonal_gaussian"
@@ -52,6 +58,15 @@ class DiagonalGaussian:
     @property
     def options(self) -> Mapping[str, Any]:  # noqa: D102
         return {"spherical": self.spherical}
+
+    def floats(self, x: Rows) -> NDArray[np.float64]:  # noqa: D102
+        return x.astype(np.float64, copy=False)
+
+    def complaint(self, x: Rows) -> str:  # noqa: D102
+        return ""
+
+    def usable(self, x: Rows) -> NDArray[np.bool_]:  # noqa: D102
+        return finite_rows(x)
 
     def n_features(self, params: Params) -> int:  # noqa: D102
         return int(params["means"].shape[-1])
@@ -165,6 +180,25 @@ class DiagonalGaussian:
             spread = logs * np.sqrt(0.5)
         offset = (params["means"] - center["means"]) / np.sqrt(center["variances"])
         return Block("means", offset), Block("covariances", spread)
+
+    def feature_blocks(self, params: Params, center: Params) -> tuple[Block, ...]:  # noqa: D102
+        means, variances = marginal_blocks(params, center)
+        if self.spherical:  # all features tell the one variance
+            more = variances.coordinates * np.sqrt(params["means"].shape[-1])
+            variances = variances._replace(coordinates=more)
+        return means, variances
+
+    def link(self, name: str) -> None:  # noqa: D102
+        return None
+
+    def expectation(self, params: Params) -> NDArray[np.float64]:  # noqa: D102
+        return params["means"]
+
+    def described(self, params: Params) -> dict[str, NDArray[np.float64]]:  # noqa: D102
+        return {"mean": params["means"], "sd": np.sqrt(marginal_variances(params))}
+
+    def chart(self, center: Params) -> GaussianChart:  # noqa: D102
+        return chart_at(center)
 
     def fisher_coordinates(self, params: Params, center: Params) -> NDArray[np.float64]:  # noqa: D102
         offset = (params["means"] - center["means"]) / np.sqrt(center["variances"])

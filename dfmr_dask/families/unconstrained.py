@@ -1,13 +1,15 @@
 """Parameters as free vectors, for methods that extrapolate: any vector is a valid parameter.
 
-Positions are counted in the deviations of a center, covariances are relative Cholesky factors with
-logarithms on the diagonal, variances are logarithms: a step of length 1 means the same in every
-feature.
+Of Gaussians, positions are counted in the deviations of a center, covariances are relative Cholesky
+factors with logarithms on the diagonal, variances are logarithms; of other families they are the
+natural parameters: a step of length 1 means the same in every feature.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +18,55 @@ from dfmr_dask.families.base import Params
 from dfmr_dask.families.factors import factors
 
 Array = NDArray[np.float64]
-COVERED = ({"means", "covariances"}, {"means", "variances"})
 
 
-def covered(params: Params) -> bool:
-    """Tell whether there are vectors for parameters of these names."""
-    return set(params) in COVERED
+class Chart(Protocol):
+    """Vectors for parameters near a center; a family that has them makes one: ``chart(center)``."""
+
+    def vectors(self, params: Params) -> Array:
+        """Return parameters as vectors, shape (K, p)."""
+        ...
+
+    def params(self, vectors: Array) -> Params:
+        """Return the parameters that vectors (K, p) stand for; the inverse of :meth:`vectors`."""
+        ...
+
+
+def covered(family: object) -> bool:
+    """Tell whether a family has vectors for its parameters."""
+    return callable(getattr(family, "chart", None))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Chart:
-    """Vectors for parameters near a center; made by :func:`chart_at`.
+class NaturalChart:
+    """Natural parameters, in units in which a step of 1 moves a mean by one deviation of a row.
+
+    Attributes
+    ----------
+    name : str
+        Of the one array of parameters.
+    unit : ndarray of shape (K, q)
+    natural, inverse : callables
+        From parameters to natural ones, and back.
+    """
+
+    name: str
+    unit: Array
+    natural: Callable[[Array], Array]
+    inverse: Callable[[Array], Array]
+
+    def vectors(self, params: Params) -> Array:
+        """Return parameters as vectors, shape (K, q)."""
+        return self.natural(params[self.name]) * self.unit
+
+    def params(self, vectors: Array) -> Params:
+        """Return the parameters that vectors (K, q) stand for; the inverse of :meth:`vectors`."""
+        return {self.name: self.inverse(vectors / self.unit)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GaussianChart:
+    """Vectors for Gaussian parameters near a center; made by :func:`chart_at`.
 
     Attributes
     ----------
@@ -63,8 +103,8 @@ class Chart:
         return {"means": means, "covariances": factor @ factor.swapaxes(1, 2)}
 
 
-def chart_at(center: Params) -> Chart:
-    """Return the chart around a center.
+def chart_at(center: Params) -> GaussianChart:
+    """Return the chart of Gaussian parameters around a center.
 
     Examples
     --------
@@ -75,7 +115,7 @@ def chart_at(center: Params) -> Chart:
     array([[0.5, 0. ]])
     """
     if "variances" in center:
-        return Chart(center["means"], np.sqrt(center["variances"]))
+        return GaussianChart(center["means"], np.sqrt(center["variances"]))
     covariances = center["covariances"]
     deviations = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
-    return Chart(center["means"], deviations, *factors(covariances))
+    return GaussianChart(center["means"], deviations, *factors(covariances))

@@ -1,7 +1,8 @@
 """What is done to every row: the E-step with the sums for the M-step, and answers about rows.
 
-Two implementations of one contract: ``reference.py`` in NumPy for every family, and
-``compiled.py`` (by way of ``gaussian.py``) for Gaussians where numba is installed.
+Three implementations of one contract: ``reference.py`` in NumPy for every family, ``compiled.py``
+(by way of ``gaussian.py``) for Gaussians where numba is installed, and ``entries.py`` for families
+of independent columns.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dfmr_dask.families.base import Family, Params, Rows, Statistics
 from dfmr_dask.jit import COMPILED
-from dfmr_dask.kernels import gaussian, reference
-from dfmr_dask.kernels.gaussian import even_rows
+from dfmr_dask.kernels import entries, gaussian, reference
 from dfmr_dask.kernels.reference import Blocks, pooled
 
 __all__ = [
@@ -82,14 +82,15 @@ def expected_sums(
     blocks = [(x, sample_weight)] if isinstance(x, np.ndarray) else x
     if COMPILED and gaussian.handles(family):
         return gaussian.expected_sums(family, weights, params, blocks, np.dtype(work))
+    if entries.handles(family):
+        return entries.expected_sums(family, weights, params, blocks)
     return reference.expected_sums(family, weights, params, blocks)
 
 
 def overall_statistics(family: Family, x: Rows, sample_weight: Weights | None = None) -> Statistics:
     """Return the statistics of all rows (n, d), n > 0, as one group."""
-    if COMPILED and gaussian.handles(family):
-        return gaussian.overall_statistics(family, x, sample_weight)
-    return reference.overall_statistics(family, x, sample_weight)
+    found: Statistics = _kernel(family).overall_statistics(family, x, sample_weight)
+    return found
 
 
 def log_density(family: Family, weights: Weights, params: Params, x: Rows) -> NDArray[np.float64]:
@@ -130,5 +131,18 @@ def answers(
 def _answer(
     family: Family, weights: Weights, params: Params, x: Rows, out: tuple[Any, Any, Any]
 ) -> None:
-    chosen = gaussian if COMPILED and gaussian.handles(family) else reference
-    chosen.answers(family, weights, params, x, out)
+    _kernel(family).answers(family, weights, params, x, out)
+
+
+def even_rows(n_features: int, dtype: np.dtype[Any], family: Family | None = None) -> int:
+    """Return of what multiple of rows blocks give the same sums, bit by bit, as all at once."""
+    if family is not None and entries.handles(family):
+        return entries.even_rows(n_features, dtype.itemsize)
+    return gaussian.even_rows(n_features, dtype)
+
+
+def _kernel(family: Family) -> Any:
+    """Return the implementation for a family."""
+    if COMPILED and gaussian.handles(family):
+        return gaussian
+    return entries if entries.handles(family) else reference

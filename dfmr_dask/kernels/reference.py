@@ -1,6 +1,6 @@
 """E- and M-step in plain NumPy: for every family, and what the compiled kernel is tested against.
 
-A tile of rows is converted to float64, its responsibilities
+A tile of rows is converted to float64 (NaN is what is missing), its responsibilities
 
     r_ik = w_k f(x_i; theta_k) / f_G(x_i)
 
@@ -30,7 +30,7 @@ def expected_sums(
     """Return the statistics of the E-step and the log likelihood; see ``dfmr_dask.kernels``."""
     parts: list[Statistics] = []
     total = 0.0
-    for rows, counts in _tiles_of(blocks, len(weights)):
+    for rows, counts in _tiles_of(family, blocks, len(weights)):
         parts = [pooled(family, parts)] if len(parts) == TILES_HELD else parts
         log_weighted = family.log_density(params, rows) + np.log(weights)
         log_density = log_sum_exp(log_weighted)
@@ -48,7 +48,7 @@ def overall_statistics(
 ) -> Statistics:
     """Return the statistics of all rows as one group."""
     parts: list[Statistics] = []
-    for rows, counts in _tiles_of([(x, sample_weight)], 1):
+    for rows, counts in _tiles_of(family, [(x, sample_weight)], 1):
         parts = [pooled(family, parts)] if len(parts) == TILES_HELD else parts
         one = np.ones(len(rows)) if counts is None else counts
         parts.append(family.statistics(rows, one[:, None]))
@@ -64,7 +64,7 @@ def answers(
 ) -> None:
     """Write log densities (n,), responsibilities (n, K) and labels (n,) that are asked for."""
     for tile in tiles(x, len(weights)):
-        rows = x[tile].astype(np.float64, copy=False)
+        rows = family.floats(x[tile])
         log_weighted = family.log_density(params, rows) + np.log(weights)
         log_density = log_sum_exp(log_weighted)
         if len(out[0]):
@@ -102,9 +102,9 @@ def tiles(x: Rows, n_components: int) -> Iterator[slice]:
 
 
 def _tiles_of(
-    blocks: Blocks, n_components: int
+    family: Family, blocks: Blocks, n_components: int
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64] | None]]:
     for x, counts in blocks:
         for tile in tiles(x, n_components):
-            rows = x[tile].astype(np.float64, copy=False)
+            rows = family.floats(x[tile])
             yield rows, None if counts is None else counts[tile]

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfmr_dask.families.base import Params
-from dfmr_dask.families.unconstrained import Chart, chart_at
+from dfmr_dask.families.base import Family, Params
+from dfmr_dask.families.unconstrained import Chart
 
 Array = NDArray[np.float64]
 DEPTH = 8  # points that are remembered
@@ -29,6 +29,7 @@ LONGEST = 3.0  # deviations, or logarithms, that a step may change a coordinate 
 class History:
     """The last points and their images under EM, as vectors about a center."""
 
+    family: Family
     chart: Chart
     metric: Array
     points: tuple[Array, ...] = ()
@@ -37,9 +38,10 @@ class History:
     patience: int = 2  # points that are wanted before a step is tried
 
     @classmethod
-    def about(cls, weights: Array, params: Params) -> History:
+    def about(cls, family: Family, weights: Array, params: Params) -> History:
         """Return an empty history around a mixture; each component counts by its weight."""
-        return cls(chart_at(params), np.sqrt(weights)[:, None])
+        chart: Any = getattr(family, "chart")  # noqa: B009  # what not every family has
+        return cls(family, chart(params), np.sqrt(weights)[:, None])
 
     def extended(self, point: tuple[Array, Params], image: tuple[Array, Params]) -> History:
         """Return a history with one more point and where EM sends it."""
@@ -55,7 +57,7 @@ class History:
     def restarted(self, weights: Array, params: Params) -> History:
         """Return an empty history after a step that led down, slower to try the next one."""
         patience = min(self.patience + 1, DEPTH)
-        return replace(History.about(weights, params), patience=patience)
+        return replace(History.about(self.family, weights, params), patience=patience)
 
     def extrapolated(self) -> tuple[Array, Params] | None:
         """Return the mixture where the residuals should vanish; None before there is one."""

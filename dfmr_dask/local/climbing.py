@@ -126,7 +126,7 @@ class Climb:
         """
         trace, gain, plain = list(before), np.inf, False
         if history is None and self.accelerate:
-            history = History.about(here.weights, here.params)
+            history = History.about(self.family, here.weights, here.params)
         while passes < max_iter and not (plain and gain < tol):
             there = None
             if history is not None:
@@ -186,9 +186,9 @@ def maximize(
     """M-step; a component that has lost its rows keeps its place and next to no weight."""
     lost = statistics.count < FEWEST_ROWS
     if lost.any():
-        where = {name: lost.reshape(-1, *[1] * (a.ndim - 1)) for name, a in params.items()}
+        kept = family.expected_statistics(params, statistics.count).moments
         moments = {
-            name: np.where(where[name], params[name], array)
+            name: np.where(lost.reshape(-1, *[1] * (array.ndim - 1)), kept[name], array)
             for name, array in statistics.moments.items()
         }
         statistics = Statistics(np.where(lost, 0.0, statistics.count), moments)

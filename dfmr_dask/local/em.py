@@ -94,7 +94,7 @@ def fit(
     rows = [(x, sample_weight)] if isinstance(x, np.ndarray) else x
     if not isinstance(rows, Sequence):
         raise TypeError("blocks are gone through many times; wanted a sequence, not an iterator")
-    accelerate = accelerate and covered(start.params)
+    accelerate = accelerate and covered(start.family)
     many = not isinstance(x, np.ndarray) or len(x) >= FEWEST_ROWS
     gathered = Gathering() if accelerate and many and tol > 0.0 else None
     overall = checked_rows(start, rows, gathered)

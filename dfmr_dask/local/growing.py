@@ -146,7 +146,7 @@ def jumped(
             continue
         left.pop(0)
         if there is not None:  # it tells at least how all rows' map changes on the way there
-            history = History.about(here.weights, here.params)
+            history = History.about(climb.family, here.weights, here.params)
             points = [(there.weights, there.params), there.image]
             history = history.joined(*(history.vector(*one) for one in points))
         if not left:
@@ -176,7 +176,7 @@ def followed(guide: Climb, here: Point) -> tuple[Weights, Params] | None:
 
     None where it leads nowhere.
     """
-    history = History.about(here.weights, here.params)
+    history = History.about(guide.family, here.weights, here.params)
     vector, image = history.vector(here.weights, here.params), history.vector(*here.image)
     shift = image - history.vector(*guide.visited(here.weights, here.params, 0).image)
     first = np.linalg.norm((image - vector) * history.metric)

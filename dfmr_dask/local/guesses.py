@@ -49,7 +49,7 @@ def first_guess(
     trial = Trial(family, x, strength, floor, weight)
     if init_params == "overfit":
         return _overfit(trial, n_components, rng)
-    labels = LABELS[init_params](standardized(x, weight), n_components, rng, weight)
+    labels = LABELS[init_params](standardized(family.floats(x), weight), n_components, rng, weight)
     return trial.grouped(labels, n_components)
 
 
@@ -59,12 +59,14 @@ def _overfit(trial: Trial, n_components: int, rng: np.random.Generator) -> Mixtu
     Rows of many features are looked at in their leading principal components, where a component
     has few parameters; what is found there names the rows that each component starts from.
     """
-    wide = trial.x.shape[1] > LEADING
+    wide = trial.x.shape[1] > LEADING and trial.family.needs_spread
     seen = _leading(trial) if wide else trial
     order = 2 * n_components if n_components > 1 else 1
     if len(seen.x) < seen.family.min_rows(order, seen.x.shape[1]):
         order = n_components
-    labels = _kmeans_plusplus(standardized(seen.x, seen.weight), order, rng, seen.weight)
+    labels = _kmeans_plusplus(
+        standardized(seen.family.floats(seen.x), seen.weight), order, rng, seen.weight
+    )
     fitted = seen.climbed(seen.grouped(labels, order), OVERFIT_ITERATIONS)
     fewer = merged(fitted.mixture, n_components)
     return trial.grouped(fewer.labels(seen.x), n_components) if wide else fewer
@@ -72,7 +74,7 @@ def _overfit(trial: Trial, n_components: int, rng: np.random.Generator) -> Mixtu
 
 def _leading(trial: Trial) -> Trial:
     """Return the same trial on the leading principal components of the standardized rows."""
-    rows = standardized(trial.x, trial.weight)
+    rows = standardized(trial.family.floats(trial.x), trial.weight)
     mass = rows if trial.weight is None else rows * trial.weight[:, None]
     axes = np.linalg.eigh(mass.T @ rows)[1][:, -LEADING:]
     return Trial(trial.family, rows @ axes, trial.strength, trial.floor, trial.weight)
@@ -113,9 +115,18 @@ STARTS = ("overfit", *LABELS)
 
 
 def standardized(x: Rows, weight: Weight = None) -> NDArray[np.float64]:
-    """Return rows of any dtype less their mean, in units of their standard deviations."""
+    """Return rows of any dtype less their mean, in units of their standard deviations.
+
+    Where an entry is missing, NaN, there is 0: to look for groups only.
+    """
     rows = x.astype(np.float64)
-    rows -= np.average(rows, axis=0, weights=weight)
+    if (gone := np.isnan(rows)).any():
+        mass = ~gone * (1.0 if weight is None else weight[:, None])
+        rows[gone] = 0.0
+        rows -= (mass * rows).sum(axis=0) / np.maximum(mass.sum(axis=0), np.finfo(float).tiny)
+        rows[gone] = 0.0
+    else:
+        rows -= np.average(rows, axis=0, weights=weight)
     spread = np.sqrt(np.average(rows * rows, axis=0, weights=weight))
     return np.asarray(rows / np.where(spread > 0.0, spread, 1.0))
 

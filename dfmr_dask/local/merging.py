@@ -80,7 +80,7 @@ class Trial:
         mass = np.ones(len(rows)) if self.weight is None else self.weight[rows]
         if not mass.sum() > 0.0:  # nobody's: any row gives moments of the right shape
             rows, mass = np.zeros(1, dtype=np.intp), np.zeros(1)
-        return self.family.statistics(self.x[rows].astype(np.float64), mass[:, None])
+        return self.family.statistics(self.family.floats(self.x[rows]), mass[:, None])
 
 
 def repaired(trial: Trial, found: Fit, rounds: int) -> Fit:
@@ -139,15 +139,30 @@ def cut(trial: Trial, mixture: Mixture) -> Mixture:
     k, x = mixture.n_components, trial.x
     labels = mixture.labels(x)
     halves = labels.copy()
-    scale = x.std(axis=0, dtype=np.float64)
+    floats, middles = trial.family.floats, trial.family.expectation(mixture.params)
+    scale = spread_of(floats(x))
     for component in range(k):
         mine = np.flatnonzero(labels == component)
         if len(mine) >= trial.family.min_rows(2, x.shape[1]):
-            rows = (x[mine] - mixture.params["means"][component]) / np.where(scale > 0, scale, 1.0)
+            rows = (floats(x[mine]) - middles[component]) / np.where(scale > 0, scale, 1.0)
+            rows = np.where(np.isnan(rows), 0.0, rows)  # what is missing lies in the middle
             rows -= rows.mean(axis=0)
             direction = np.linalg.eigh(rows.T @ rows)[1][:, -1]
             halves[mine[rows @ direction > 0.0]] = component + k
     return trial.grouped(halves, 2 * k)
+
+
+def spread_of(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard deviation (d,) of each column's entries, rows (n, d) with NaN or without.
+
+    A column without an entry has none.
+    """
+    if not np.isnan(x).any():
+        return np.asarray(x.std(axis=0))
+    there = ~np.isnan(x)
+    count = np.maximum(there.sum(axis=0), 1)
+    mean = np.where(there, x, 0.0).sum(axis=0) / count
+    return np.asarray(np.sqrt(np.where(there, (x - mean) ** 2, 0.0).sum(axis=0) / count))
 
 
 def merged(mixture: Mixture, n_components: int) -> Mixture:

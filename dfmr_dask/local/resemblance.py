@@ -56,9 +56,12 @@ def resemblance(sample: Sample, start: Mixture, *, floor: float = 1e-6) -> Resem
     >>> bool(said.scores[0] < said.scores[1] < said.scores[2])
     True
     """
-    x = np.concatenate([sample.fit, sample.score]).astype(np.float64)
+    x = start.family.floats(np.concatenate([sample.fit, sample.score]))
     told = start.answers(x, ("log_density", "responsibilities"))
     density = np.maximum(told["log_density"], LOWEST_DENSITY)[:, None]
+    gone = np.isnan(x)
+    if gone.any():  # what is missing tells nothing: it is put where the start expects it
+        x = np.where(gone, told["responsibilities"] @ start.family.expectation(start.params), x)
     values = np.concatenate([told["responsibilities"], density, x], axis=1)
     means, covariance, rows = _moments(values, _weights(sample))
     scores, mixture, fitted = _own_fits(sample, start, floor)

@@ -2,8 +2,9 @@
 
 NumPy and pandas are answered at once, in tiles of rows. Dask, xarray and sources are answered
 lazily, block by block: a grid keeps its dimensions, chunks, coordinates and attributes, and is
-never stacked into a table (which would merge its chunks). Rows that hold NaN or infinity get the
-label -1 and a posterior and log density of NaN.
+never stacked into a table (which would merge its chunks). Rows that hold NaN or infinity
+(or, of families whose entries may be missing, no entry at all) get the label -1 and a posterior and
+log density of NaN.
 """
 
 from __future__ import annotations
@@ -156,9 +157,9 @@ def answered(
     names = [one.answer for one in questions]
     for start in range(0, len(rows), TILE):
         tile, place = rows[start : start + TILE], slice(start, start + TILE)
-        fine = np.isfinite(tile)
-        whole = bool(fine.all())  # as a rule; then nothing is looked at row by row, or copied
-        good: Any = slice(None) if whole else fine.all(axis=1)
+        fine = mixture.family.usable(tile)
+        whole = bool(fine.all())  # as a rule; then nothing is copied
+        good: Any = slice(None) if whole else fine
         came = mixture.answers(tile[good], names) if whole or good.any() else {}
         for one, values in zip(questions, out, strict=True):
             if not whole:

@@ -79,7 +79,7 @@ class Drawn:
 def draw(partition: int, reader: Reader, settings: LocalSettings) -> Drawn | Failure:
     """Draw the samples A and B of a partition."""
     try:
-        valid = read_valid(reader, settings.outliers)
+        valid = read_valid(reader, settings.outliers, settings.family)
         x = valid.table
         _check_rows(valid, settings)
         order = settings.most_components or settings.n_components
@@ -198,7 +198,7 @@ def fit(
     began = time.perf_counter()
     rows = dropped = 0
     try:
-        valid = read_valid(reader, settings.outliers)
+        valid = read_valid(reader, settings.outliers, settings.family)
         rows, dropped, mass = valid.rows, valid.dropped, valid.mass
         if not rows and valid.lost:
             return Message.failed(partition, f"none of its chunks can be read: {valid.why}")
@@ -247,7 +247,7 @@ def log_likelihoods(
 
     Without weights each row counts once. Outliers are left out as in the fit.
     """
-    valid = read_valid(reader, outliers)
+    valid = read_valid(reader, outliers, mixtures[0].family)
     totals = np.zeros(len(mixtures))
     for x, weights in valid.blocks:
         mass = len(x) if weights is None else float(weights.sum())
@@ -280,7 +280,7 @@ def _check_rows(valid: Valid, settings: LocalSettings) -> None:
         raise DegenerateRows(
             _too_few(valid.rows, settings.n_components, len(settings.features), needed)
         )
-    if len(valid.constant):
+    if settings.family.needs_spread and len(valid.constant):
         names = ", ".join(repr(settings.features[i]) for i in valid.constant)
         raise DegenerateRows(f"constant in every row: feature {names}")
 

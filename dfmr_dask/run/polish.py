@@ -96,7 +96,7 @@ def step(
         that the passes go on.
     """
     try:
-        valid = read_valid(reader, settings.outliers)
+        valid = read_valid(reader, settings.outliers, settings.family)
         rows = float(valid.rows) if valid.mass is None else valid.mass
         made, score = stepped(
             valid.x,

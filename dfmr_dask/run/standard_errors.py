@@ -52,8 +52,9 @@ def errors_table(
     -------
     xarray.Dataset
         ``weights`` (component), ``means`` (component, feature), ``covariances`` (component,
-        feature, feature_) or in the shape of the covariance type, each also with
-        ``_standard_error``, ``_lower`` and ``_upper``. ``level`` and what the errors don't cover
+        feature, feature_) or in the shape of the covariance type (of other families than Gaussians
+        their own parameters: ``frequencies``, ``rates``, ...), each also with ``_standard_error``,
+        ``_lower`` and ``_upper``. ``level`` and what the errors don't cover
         are attributes; a coordinate has the units of the features. Intervals of weights are
         symmetric in their log odds, and those of variances in their logarithms.
 
@@ -66,13 +67,8 @@ def errors_table(
     >>> model.standard_errors_["means_standard_error"].values.round(3)  # 1 / sqrt(20 000) = .007
     array([[0.008, 0.009]])
     """
-    kind = covariance_type(errors.mixture)
+    kind, shape = _laid_out(errors.mixture)
     found = errors.parameters(level)
-    shape = {
-        "weights": ("component",),
-        "means": ("component", "feature"),
-        "covariances": DIMS[kind],
-    }
     columns = {}
     for name, dims in shape.items():
         for field, suffix in SUFFIXES.items():
@@ -80,8 +76,10 @@ def errors_table(
     names = np.array([str(name) for name in features], dtype=object)
     told = np.array([(units or {}).get(name, "") for name in names], dtype=object)
     coords: dict[str, Any] = {"feature": names, "units": ("feature", told)}
-    coords |= {"feature_": names} if "feature_" in DIMS[kind] else {}
-    attrs = {"level": level, "covariance_type": kind, "notes": list(errors.notes)}
+    square = any("feature_" in dims for dims in shape.values())
+    coords |= {"feature_": names} if square else {}
+    attrs: dict[str, Any] = {"level": level, "notes": list(errors.notes)}
+    attrs |= {"covariance_type": kind} if kind else {"family": errors.mixture.family.name}
     return xr.Dataset(columns, coords, attrs)
 
 
@@ -123,20 +121,33 @@ def told_of(errors: StandardErrors | NoStandardErrors) -> dict[str, Any]:
 def _with_parts(
     errors: StandardErrors, features: Sequence[str], units: Mapping[str, str] | None
 ) -> xr.Dataset:
-    kind = covariance_type(errors.mixture)
-    covariances = np.stack(
-        [covariances_of(kind, _at(errors.params, i)) for i in range(len(errors))]
-    )
+    kind, shape = _laid_out(errors.mixture)
+    many = dict(errors.params) | {"weights": errors.weights}
+    if kind:
+        each = [covariances_of(kind, _at(errors.params, i)) for i in range(len(errors))]
+        many["covariances"] = np.stack(each)
+    without: dict[str, Any] = {
+        f"{name}_without": (("left_out", *dims), many[name]) for name, dims in shape.items()
+    }
     return (
         errors_table(errors, features, units)
-        .assign(
-            share=("left_out", errors.shares),
-            weights_without=(("left_out", "component"), errors.weights),
-            means_without=(("left_out", "component", "feature"), errors.params["means"]),
-            covariances_without=(("left_out", *DIMS[kind]), covariances),
-        )
+        .assign(share=("left_out", errors.shares), **without)
         .assign_attrs(alone=list(errors.alone))
     )
+
+
+def _laid_out(mixture: Mixture) -> tuple[str | None, dict[str, tuple[str, ...]]]:
+    """Return the covariance type, if there is one, and the dimensions of every parameter."""
+    if mixture.family in COVARIANCE_TYPES.values():
+        kind = covariance_type(mixture)
+        dims = {"means": ("component", "feature"), "covariances": DIMS[kind]}
+        return kind, {"weights": ("component",), **dims}
+    found: dict[str, tuple[str, ...]] = {"weights": ("component",)}
+    for name, array in mixture.params.items():
+        along = "feature" if array.shape[1:] == (mixture.n_features,) else f"{name}_parameter"
+        inner = tuple(f"{along}_{i}" if i else along for i in range(array.ndim - 1))
+        found[name] = ("component", *inner)
+    return None, found
 
 
 def read_standard_errors(folder: str | Path) -> StandardErrors:
@@ -168,12 +179,7 @@ def read_standard_errors(folder: str | Path) -> StandardErrors:
     mixture = read_mixture(place / "model.npz")
     try:
         table = xr.open_zarr(place / FILE, chunks=None).load()
-        kind, many = covariance_type(mixture), table["covariances_without"].values
-        stacks = [
-            params_of(kind, means, covariances)
-            for means, covariances in zip(table["means_without"].values, many, strict=True)
-        ]
-        params = {name: np.stack([one[name] for one in stacks]) for name in stacks[0]}
+        params = _without(mixture, table)
         shares, weights = table["share"].values, table["weights_without"].values
         alone, notes = table.attrs["alone"], table.attrs["notes"]
     except (KeyError, ValueError, OSError, InvalidSource) as error:
@@ -181,6 +187,20 @@ def read_standard_errors(folder: str | Path) -> StandardErrors:
     return StandardErrors(
         mixture, shares, weights, params, tuple(int(k) for k in alone), tuple(map(str, notes))
     )
+
+
+def _without(mixture: Mixture, table: xr.Dataset) -> Params:
+    """Return the parameters without one partition each, stacked."""
+    kind, shape = _laid_out(mixture)
+    if kind is None:
+        return {name: table[f"{name}_without"].values for name in shape if name != "weights"}
+    stacks = [
+        params_of(kind, means, covariances)
+        for means, covariances in zip(
+            table["means_without"].values, table["covariances_without"].values, strict=True
+        )
+    ]
+    return {name: np.stack([one[name] for one in stacks]) for name in stacks[0]}
 
 
 def covariance_type(mixture: Mixture) -> str:
@@ -197,9 +217,9 @@ def covariance_type(mixture: Mixture) -> str:
     raise InvalidMixture(f"a Gaussian mixture is wanted, not one of {mixture.family!r}")
 
 
-def _values(kind: str, found: Mapping[str, Jackknifed], name: str, field: str) -> Array:
+def _values(kind: str | None, found: Mapping[str, Jackknifed], name: str, field: str) -> Array:
     params = {key: getattr(one, field) for key, one in found.items()}
-    return covariances_of(kind, params) if name == "covariances" else params[name]
+    return covariances_of(kind, params) if kind and name == "covariances" else params[name]
 
 
 def _at(params: Params, i: int) -> Params:

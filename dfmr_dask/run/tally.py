@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dfmr_dask.data.streaming import Block
 from dfmr_dask.errors import DegenerateRows, UnreadableChunk
-from dfmr_dask.families.base import Rows
+from dfmr_dask.families.base import Family, Rows
 from dfmr_dask.local.outliers import Bounds, bounds, within
 
 TILE = 1 << 16  # rows
@@ -22,6 +22,7 @@ class Tally:
     """What is seen of rows on their way, whatever the blocks that they come in."""
 
     rows: int  # that will come
+    family: Family
     step: int  # every so many-th row tells what an outlier is; 0 when nobody asks
     seen: int = 0
     came: int = 0  # those of weight 0 left out, as if they were not there
@@ -38,11 +39,11 @@ class Tally:
         self.why = self.why or " ".join(str(error).split())
 
     def add(self, x: Rows, weights: Floats | None) -> NDArray[np.bool_]:
-        """Count a block, and tell which of its rows are there and finite."""
+        """Count a block, and tell which of its rows can be fitted."""
         good = np.ones(len(x), dtype=np.bool_)
-        if np.issubdtype(x.dtype, np.floating):
-            for tile in tiles(len(x)):
-                good[tile] = np.isfinite(x[tile]).all(axis=1)
+        for tile in tiles(len(x)):
+            good[tile] = self.family.usable(x[tile])
+            self._complain(x[tile], good[tile])
         self.came += len(x) if weights is None else int(np.count_nonzero(weights))
         if weights is not None:
             good &= np.isfinite(weights) & (weights != 0.0)
@@ -52,6 +53,11 @@ class Tally:
             self.tested.append(only(good[every], x[every], part_of(weights, every)))
         self.seen += len(x)
         return good
+
+    def _complain(self, x: Rows, good: NDArray[np.bool_]) -> None:
+        """Raise where rows are no rows of the family: a count that is negative, or not whole."""
+        if not good.all() and (why := self.family.complaint(x[~good])):
+            raise DegenerateRows(why)
 
     def _weigh(self, weights: Floats) -> None:
         below = weights < 0.0

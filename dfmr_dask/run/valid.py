@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from dfmr_dask.data.cost import MOST_TESTED, TESTED_BYTES
 from dfmr_dask.data.readers import BoxReader, WeightedRows
 from dfmr_dask.data.streaming import Block, Lose, Stream, regrouped
-from dfmr_dask.families.base import Rows
+from dfmr_dask.families import Gaussian
+from dfmr_dask.families.base import Family, Rows
 from dfmr_dask.kernels import even_rows
 from dfmr_dask.local.climbing import RowBlocks
 from dfmr_dask.local.outliers import Bounds, within
 from dfmr_dask.run.tally import Tally, part_of, tiles
 
 Floats = NDArray[np.float64]
+GAUSSIAN = Gaussian()  # whose rows are numbers, all of them finite
 Reader = Callable[[], Rows | WeightedRows] | Stream | Rows | WeightedRows
 
 
@@ -29,14 +31,15 @@ class Valid:
 
     Attributes
     ----------
-    x : array of shape (n, d), finite; or a sequence of blocks
+    x : array of shape (n, d); or a sequence of blocks
         Blocks, pairs of rows and weights, are read from the store whenever they are gone through.
     weights : array of shape (n,), or None
         Positive; None where each row counts once, and where blocks bring their own.
     rows : int
         How many they are.
     dropped : int
-        Rows left out: NaN, infinity, outliers. Rows of weight 0 are not among them.
+        Rows left out: NaN, infinity (or, of families whose entries may be missing, no entry at
+        all), outliers. Rows of weight 0 are not among them.
     mass : float or None
         The sum of the weights; None where each row counts once.
     constant : array of int
@@ -74,7 +77,7 @@ class Valid:
         return self.x
 
 
-def read_valid(reader: Reader, outliers: float | None = None) -> Valid:
+def read_valid(reader: Reader, outliers: float | None = None, family: Family = GAUSSIAN) -> Valid:
     """Read the rows of a partition and return those that count.
 
     Parameters
@@ -94,15 +97,21 @@ def read_valid(reader: Reader, outliers: float | None = None) -> Valid:
     if isinstance(reader, BoxReader):
         reader = Stream(reader, held=True)
     if isinstance(reader, Stream):
-        return _held(reader, outliers) if reader.held else _streamed(reader, outliers)
+        read = _held if reader.held else _streamed
+        return read(reader, outliers, family)
     came = reader() if callable(reader) else reader
     x, weights = came if isinstance(came, WeightedRows) else (came, None)
-    return valid_rows(x, weights, outliers)
+    return valid_rows(x, weights, outliers, family)
 
 
-def valid_rows(x: Rows, weights: Floats | None = None, outliers: float | None = None) -> Valid:
+def valid_rows(
+    x: Rows,
+    weights: Floats | None = None,
+    outliers: float | None = None,
+    family: Family = GAUSSIAN,
+) -> Valid:
     """Return the rows that count, of rows (n, d) and weights (n,) in memory; see `read_valid`."""
-    tally = Tally(len(x), _stride(len(x), x.dtype.itemsize * x.shape[1], outliers))
+    tally = Tally(len(x), family, _stride(len(x), x.dtype.itemsize * x.shape[1], outliers))
     good = np.ones(len(x), dtype=np.bool_)
     for tile in tiles(len(x)):
         good[tile] = tally.add(x[tile], None if weights is None else weights[tile])
@@ -136,10 +145,11 @@ class ValidBlocks(Sequence[Block]):
     stream: Stream
     limits: Bounds | None
     n_blocks: int
+    family: Family
 
     def __iter__(self) -> Iterator[Block]:
         """Read and filter block after block."""
-        return _steady(self.stream, Tally(self.stream.rows, 0), self.limits)
+        return _steady(self.stream, Tally(self.stream.rows, self.family, 0), self.limits)
 
     def __len__(self) -> int:
         """Return the number of blocks."""
@@ -154,21 +164,21 @@ class ValidBlocks(Sequence[Block]):
 def _steady(
     stream: Stream, tally: Tally, limits: Bounds | None, lose: Lose | None = None
 ) -> Iterator[Block]:
-    rows = even_rows(stream.n_features, stream.dtype)
+    rows = even_rows(stream.n_features, stream.dtype, tally.family)
     return regrouped(tally.filtered(stream.blocks(lose), limits), rows)
 
 
-def _streamed(stream: Stream, outliers: float | None) -> Valid:
+def _streamed(stream: Stream, outliers: float | None, family: Family) -> Valid:
     """Go through the rows once, or twice for outliers, and keep nothing but what was counted."""
     row_bytes = stream.dtype.itemsize * stream.n_features
-    tally = Tally(stream.rows, _stride(stream.rows, row_bytes, outliers))
+    tally = Tally(stream.rows, family, _stride(stream.rows, row_bytes, outliers))
     came = _steady(stream, tally, None, tally.lose)
     rows, mass, count, same = _counted(came, stream.n_features)
     limits = tally.limits(outliers)
     if limits is not None:
-        again = _steady(stream, Tally(stream.rows, 0), limits)
+        again = _steady(stream, Tally(stream.rows, family, 0), limits)
         rows, mass, count, same = _counted(again, stream.n_features)
-    blocks = ValidBlocks(stream, limits, count)
+    blocks = ValidBlocks(stream, limits, count, family)
     total = mass if stream.weighted else None
     dropped = tally.came + tally.lost - rows
     constant, read = np.flatnonzero(same), stream.rows
@@ -188,10 +198,10 @@ def _counted(blocks: Iterable[Block], d: int) -> tuple[int, float, int, NDArray[
     return rows, mass, count, same
 
 
-def _held(stream: Stream, outliers: float | None) -> Valid:
+def _held(stream: Stream, outliers: float | None, family: Family) -> Valid:
     """Put the valid rows below each other, in one array that is made once."""
     row_bytes = stream.dtype.itemsize * stream.n_features
-    tally = Tally(stream.rows, _stride(stream.rows, row_bytes, outliers))
+    tally = Tally(stream.rows, family, _stride(stream.rows, row_bytes, outliers))
     x = np.empty((stream.rows, stream.n_features), stream.dtype)
     weights = np.empty(stream.rows) if stream.weighted else None
     n = 0

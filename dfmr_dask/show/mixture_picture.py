@@ -73,7 +73,12 @@ def mixture_picture(
 
 
 def draw_result(folder: Path, result: Result, features: Sequence[str]) -> dict[str, str]:
-    """Draw the mixture of a result into ``mixture.png`` of a folder, and name the file."""
+    """Draw the mixture of a result into ``mixture.png`` of a folder, and name the file.
+
+    Of Gaussians alone: what counts and categories look like is drawn elsewhere.
+    """
+    if "means" not in result.mixture.params:
+        return {}
     path = folder / PICTURE
     errors = result.errors if isinstance(result.errors, StandardErrors) else None
     mixture_picture(path, result.mixture, features, errors)

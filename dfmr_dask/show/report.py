@@ -10,6 +10,7 @@ from typing import Any
 from dfmr_dask.show.likeness_text import likeness_text
 
 FILTERING = "dfmr"  # the aggregator that filters, and so the one that can certify
+NOT_TOLD = ("weight", "weight_error")  # of a component, in the columns of features
 SHOWN_FEATURES = 6  # columns of the table of components; the model file has all of them
 SHOWN_IDS = 12
 CHOSEN = {"polished": "aggregate after more rounds on samples"}  # the others as they are called
@@ -150,17 +151,19 @@ def _ids(group: list[Mapping[str, Any]]) -> str:
 def _components(summary: Mapping[str, Any]) -> str:
     features = summary["features"][:SHOWN_FEATURES]
     rows = [["", "weight", *features]]
+    names = [name for name in summary["components"][0] if name not in NOT_TOLD]
+    main = next(name for name in names if not name.endswith("_error"))
     for k, one in enumerate(summary["components"]):
-        errors = one.get("mean_error", [None] * len(one["mean"]))
-        cells = [
-            f"{_sure(mean, error)} ({_number(sd)})"
-            for mean, error, sd in zip(one["mean"], errors, one["sd"], strict=True)
-        ]
+        errors = one.get(f"{main}_error", [None] * len(one[main]))
+        beside = [f" ({_number(sd)})" for sd in one["sd"]] if "sd" in one else [""] * len(errors)
+        told = zip(one[main], errors, beside, strict=True)
+        cells = [f"{_sure(value, error)}{more}" for value, error, more in told]
         weight = _sure(one["weight"], one.get("weight_error"), f"{one['weight']:.4f}")
         rows.append([str(k), weight, *cells[:SHOWN_FEATURES]])
     known = summary.get("standard_errors", {}).get("known", False)
     more = len(summary["features"]) - len(features)
-    title = "Components  weight, and mean (standard deviation) of each feature"
+    said = "mean (standard deviation)" if "sd" in names else main
+    title = f"Components  weight, and {said} of each feature"
     title += ", ± standard error" if known else ""
     return _table(title + (f" ({more} more features in the model)" if more else ""), rows)
 

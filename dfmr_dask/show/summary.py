@@ -15,7 +15,6 @@ from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.data.files import plain
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import NoStandardErrors
-from dfmr_dask.families.base import Params
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.results import Result
@@ -112,8 +111,9 @@ def components(
 ) -> list[dict[str, Any]]:
     """Return weight, mean and standard deviations of each component as plain values.
 
-    Where standard errors are known, they stand beside them: ``weight_error``, ``mean_error`` and
-    ``sd_error``; null for a component that one partition alone stands for.
+    Of other families than Gaussians it is what they are described by: frequency, rate, ... Where
+    standard errors are known, they stand beside them: ``weight_error``, ``mean_error`` and
+    ``sd_error``, and so on; null for a component that one partition alone stands for.
 
     Examples
     --------
@@ -123,31 +123,19 @@ def components(
     >>> components(Mixture(DiagonalGaussian(), [1.0], {"means": [[2.0]], "variances": [[9.0]]}))
     [{'weight': 1.0, 'mean': [2.0], 'sd': [3.0]}]
     """
-    sd = _sd(mixture.params)
-    columns = {"weight": mixture.weights, "mean": mixture.params["means"], "sd": sd}
+    told = mixture.family.described(mixture.params)
+    columns = {"weight": mixture.weights, **told}
     if isinstance(errors, StandardErrors):
-        found = errors.parameters()
-        columns |= {
-            "weight_error": found["weights"].standard_error,
-            "mean_error": found["means"].standard_error,
-            "sd_error": np.where(
-                np.isnan(found["means"].standard_error),
-                np.nan,
-                jackknifed(sd, _sd(errors.params), errors.shares).standard_error,
-            ),
-        }
+        columns["weight_error"] = errors.parameters(names=["weights"])["weights"].standard_error
+        without = mixture.family.described(errors.params)
+        for name, value in told.items():
+            error = jackknifed(value, without[name], errors.shares).standard_error
+            error[list(errors.alone)] = np.nan
+            columns[f"{name}_error"] = error
     return [
         {name: _plain(column[k]) for name, column in columns.items()}
         for k in range(mixture.n_components)
     ]
-
-
-def _sd(params: Params) -> Any:
-    """Return standard deviations (..., K, d)."""
-    variances = params.get("variances")
-    if variances is None:
-        variances = np.diagonal(params["covariances"], axis1=-2, axis2=-1)
-    return np.sqrt(variances)
 
 
 def _plain(values: Any) -> Any:

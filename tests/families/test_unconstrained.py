@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfmr_dask.families import Family
-from dfmr_dask.families.unconstrained import chart_at, covered
+from dfmr_dask.families.unconstrained import covered
 from tests.tables import each_family, generators, perturbed, random_params
 
 
@@ -18,8 +18,8 @@ def test_vectors_stand_for_the_parameters_that_they_were_made_of(
 ) -> None:
     center = random_params(family, n_components, n_features, rng)
     params = perturbed(family, center, 0.5, rng)
-    assert covered(params)
-    chart = chart_at(center)
+    assert covered(family)
+    chart = family.chart(center)
     found = chart.params(chart.vectors(params))
     assert list(found) == list(params)
     for name, array in params.items():
@@ -33,7 +33,7 @@ def test_any_combination_of_vectors_is_valid(
 ) -> None:
     """Combinations keep tied covariances tied, and spherical variances spherical."""
     center = random_params(family, 3, 3, rng)
-    chart = chart_at(center)
+    chart = family.chart(center)
     one, other = (chart.vectors(perturbed(family, center, 0.2, rng)) for _ in range(2))
     family.validated(chart.params(one + size * (other - one)))
 
@@ -47,6 +47,6 @@ def test_the_unit_of_a_feature_changes_no_vector(family: Family) -> None:
     def in_units(params: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {k: v * (1e6 if k == "means" else 1e12) for k, v in params.items()}
 
-    here = chart_at(center).vectors(params)
-    there = chart_at(in_units(dict(center))).vectors(in_units(dict(params)))
+    here = family.chart(center).vectors(params)
+    there = family.chart(in_units(dict(center))).vectors(in_units(dict(params)))
     np.testing.assert_allclose(there, here, atol=1e-9)
