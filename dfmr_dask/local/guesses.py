@@ -10,9 +10,12 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 
 from dfmr_dask.families.base import Family, Rows
 from dfmr_dask.local.merging import Trial, merged
+from dfmr_dask.local.splitting import split
 from dfmr_dask.mixture import Mixture
 
 OVERFIT_ITERATIONS = 6
+MANY = 30  # columns of discrete rows beyond which these are split, not over-fitted
+MOST_SPLIT = 2000  # rows that are split; they lie in random order, and the others follow by EM
 LEADING = 10  # principal components that rows of more features are looked at in
 
 Weight = NDArray[np.float64] | None
@@ -48,9 +51,27 @@ def first_guess(
     """
     trial = Trial(family, x, strength, floor, weight)
     if init_params == "overfit":
-        return _overfit(trial, n_components, rng)
+        return (_split if is_wide(family, x) else _overfit)(trial, n_components, rng)
     labels = LABELS[init_params](standardized(family.floats(x), weight), n_components, rng, weight)
     return trial.grouped(labels, n_components)
+
+
+def is_wide(family: Family, x: Rows) -> bool:
+    """Tell whether rows are split along principal components, in place of an over-fit."""
+    return not family.needs_spread and x.shape[1] > MANY
+
+
+def _split(trial: Trial, n_components: int, rng: np.random.Generator) -> Mixture:
+    """Cut rows of many columns in two, and again, along the leading principal components."""
+    few = Trial(
+        trial.family,
+        trial.x[:MOST_SPLIT],
+        trial.strength,
+        trial.floor,
+        None if trial.weight is None else trial.weight[:MOST_SPLIT],
+    )
+    rows = standardized(few.family.floats(few.x), few.weight).astype(np.float32)
+    return few.grouped(split(rows, n_components, rng, few.weight), n_components)
 
 
 def _overfit(trial: Trial, n_components: int, rng: np.random.Generator) -> Mixture:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dfmr_dask.errors import DegenerateRows
 from dfmr_dask.families.base import Family, Rows
-from dfmr_dask.local.guesses import STARTS, first_guess
+from dfmr_dask.local.guesses import STARTS, first_guess, is_wide
 from dfmr_dask.local.merging import Trial, merged, repaired
 from dfmr_dask.mixture import Mixture
 
@@ -155,7 +155,8 @@ def propose(
     rng : Generator
     init_params : {"overfit", "k-means++", "kmeans", "random"}
         How a start is found, see :data:`STARTS`. Only the pilot of ``overfit`` is repaired by
-        splits and merges; the others are the starts of that name, and no more.
+        splits and merges; the others are the starts of that name, and no more. Of discrete rows of
+        many columns, ``overfit`` splits the rows along principal components instead, once.
     n_init : int
         Starts that are tried; the one goes on that has the fewest components with fewer rows
         than parameters, and among such the best penalised likelihood.
@@ -197,6 +198,7 @@ def propose(
         Trial(family, x[:size], size**-0.5, floor, None if weight is None else weight[:size])
         for size in (few, rows)  # rows lie in random order, so that the first ones are a sample
     )
+    wide = is_wide(family, x)
     tries = [
         first_guess(
             screen.x,
@@ -208,9 +210,10 @@ def propose(
             floor=floor,
             weight=screen.weight,
         )
-        for _ in range(n_init)
+        for _ in range(1 if wide and init_params == "overfit" else n_init)
     ]
-    before, after = (ROUNDS_ALONE if alone else ROUNDS) if init_params == "overfit" else (0, 0)
+    repairs = init_params == "overfit" and not wide
+    before, after = (ROUNDS_ALONE if alone else ROUNDS) if repairs else (0, 0)
     found = [repaired(screen, screen.climbed(one, TRIED_ITERATIONS), before) for one in tries]
     best = max(found, key=screen.standing)
     pilot = repaired(whole, whole.climbed(best.mixture, TRIED_ITERATIONS, PILOT_TOL), after)
