@@ -18,6 +18,9 @@ POWER_STEPS = 30
 ELEMENTS = 1 << 21  # of a temporary array
 ONE_APART, FEW_ONE_APART = 4.5, 60.0  # the same for the best of some hundred single coordinates
 HUNDREDS, EACH_TENFOLD = 300, 0.15  # and so much more, for ten times as many
+# Standard errors: in a coordinate of counts honest estimates may lie in two heaps without a spread,
+# those who saw the rare one and those who did not.
+LEAST_WITHIN = 0.5
 SMALLEST_IN_ONE, FEWEST_IN_ONE = 0.1, 15  # share, partitions: fewer tell nothing of hundreds
 Apart = Callable[[Coordinates, Mask], tuple[Array, float, int] | None]
 
@@ -89,7 +92,7 @@ def _in_one_coordinate(block: Coordinates, left: Mask) -> tuple[Array, float, in
     fewest = max(FEWEST_IN_GROUP, int(SMALLEST_IN_ONE * number))
     step = max(1, ELEMENTS // number)  # columns at a time: temporary arrays stay small
     parts = [
-        _best_splits(deviations[left, first : first + step], fewest)
+        _best_splits(deviations[left, first : first + step], fewest, LEAST_WITHIN)
         for first in range(0, block.degrees, step)
     ]
     distances, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -113,8 +116,10 @@ def _widest(centered: Array) -> Array:
     return np.asarray(direction / max(float(np.linalg.norm(direction)), 1e-300))
 
 
-def _best_splits(values: Array, fewest: int) -> tuple[Array, NDArray[np.intp]]:
+def _best_splits(values: Array, fewest: int, least: float = 0.0) -> tuple[Array, NDArray[np.intp]]:
     """For each column (m, q) the two groups that are farthest apart, in pooled spreads.
+
+    No pooled spread is taken to be below ``least``.
 
     Returns distances (q,) and sizes (q,) of the lower groups.
     """
@@ -126,6 +131,7 @@ def _best_splits(values: Array, fewest: int) -> tuple[Array, NDArray[np.intp]]:
     high = (sums[-1] - sums[below[:, 0] - 1]) / (m - below)
     within = squares[-1] - below * low**2 - (m - below) * high**2
     floor = np.maximum(1e-12 * squares[-1], 1e-300)  # what rounding leaves where all agree
-    distances = (high - low) / np.sqrt(np.maximum(within, floor) / (m - 2))
+    spread = np.sqrt(np.maximum(within, floor) / (m - 2))
+    distances = (high - low) / np.maximum(spread, least)
     best = np.argmax(distances, axis=0)
     return distances[best, np.arange(values.shape[1])], below[best, 0]

@@ -52,7 +52,10 @@ def history() -> Any:
         told.set_symmetric_migration_rate([one, other], rate)
     told.add_population_split(time=SPLITS[0], derived=list(EUROPE), ancestral="Europe")
     told.add_population_split(time=SPLITS[1], derived=list(ASIA), ancestral="Asia")
-    for since, europe, asia in ((SPLITS[0], ("Europe",), ASIA), (SPLITS[1], ("Europe",), ("Asia",))):
+    for since, europe, asia in (
+        (SPLITS[0], ("Europe",), ASIA),
+        (SPLITS[1], ("Europe",), ("Asia",)),
+    ):
         for one, other, rate in _migrants(europe, asia):
             told.add_symmetric_migration_rate_change(since, [one, other], rate)
     told.add_population_split(time=T_EURASIA, derived=["Europe", "Asia"], ancestral="Out")
@@ -65,9 +68,7 @@ def history() -> Any:
     return told
 
 
-def _migrants(
-    europe: tuple[str, ...], asia: tuple[str, ...]
-) -> Iterator[tuple[str, str, float]]:
+def _migrants(europe: tuple[str, ...], asia: tuple[str, ...]) -> Iterator[tuple[str, str, float]]:
     for one in europe:
         yield AFRICA, one, AFRICA_EUROPE
         yield from ((one, other, EUROPE_ASIA) for other in asia)
