@@ -70,7 +70,9 @@ class Entries:
         share = (~self.kept[partitions]).mean(axis=0)
         disputed = np.flatnonzero(share >= DISPUTED)
         if not len(disputed):
-            what = f"{len(disputed)} features are thrown out for {DISPUTED:.0%} or more of all"
+            return ()
+        told = ", ".join(map(str, disputed[:8])) + (", ..." if len(disputed) > 8 else "")
+        what = f"{len(disputed)} features are thrown out for {DISPUTED:.0%} or more of all"
         return (f"{what}, so that nobody knows which is right: {told}",)
 
 
