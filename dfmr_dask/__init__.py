@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dfmr_dask.estimator import (
         BernoulliMixture,
         BinomialMixture,
+        CategoricalMixture,
         GaussianMixture,
         MixtureModel,
         PoissonMixture,
@@ -50,6 +51,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BernoulliMixture",
     "BinomialMixture",
+    "CategoricalMixture",
     "GaussianMixture",
     "MixtureModel",
     "PoissonMixture",
@@ -69,6 +71,7 @@ __all__ = [
 _HOMES = {
     "BernoulliMixture": "dfmr_dask.estimator",
     "BinomialMixture": "dfmr_dask.estimator",
+    "CategoricalMixture": "dfmr_dask.estimator",
     "GaussianMixture": "dfmr_dask.estimator",
     "MixtureModel": "dfmr_dask.estimator",
     "PoissonMixture": "dfmr_dask.estimator",

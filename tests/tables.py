@@ -1,7 +1,8 @@
 """The table of families that every law runs over, and generators of valid mixtures for each row.
 
-A new family is one more row in :data:`FAMILIES`, one branch in :func:`random_params` and one in
-:func:`perturbed`; closed forms that only Gaussians have go through :func:`covariances_of`.
+A new family is one more row in :data:`EVERY`, and one line in :data:`DRAWN` and in :data:`AXES`.
+Those of :data:`FAMILIES` are Gaussian, with closed forms that only these have, which go through
+:func:`covariances_of`.
 """
 
 from __future__ import annotations
@@ -13,20 +14,46 @@ import pytest
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dfmr_dask.families import COVARIANCE_TYPES, Family, Params
+from dfmr_dask.families import (
+    COVARIANCE_TYPES,
+    Bernoulli,
+    Binomial,
+    Categorical,
+    DiagonalGaussian,
+    Family,
+    Params,
+    Poisson,
+    Product,
+)
 from dfmr_dask.families.base import Statistics
 from dfmr_dask.mixture import Mixture
 
 FAMILIES: dict[str, Family] = dict(COVARIANCE_TYPES)
+DISCRETE: dict[str, Family] = {
+    "binomial": Binomial(2),
+    "binomial of 5": Binomial(5),
+    "bernoulli": Bernoulli(),
+    "poisson": Poisson(),
+    "categorical": Categorical((3, 2)),
+    "product": Product(((DiagonalGaussian(), 1), (Poisson(), 1), (Categorical((3,)), 1))),
+}
+EVERY: dict[str, Family] = FAMILIES | DISCRETE
 MAX_COMPONENTS, MAX_FEATURES = 6, 5
 
+each = pytest.mark.parametrize("family", EVERY.values(), ids=EVERY.keys())
+each_discrete = pytest.mark.parametrize("family", DISCRETE.values(), ids=DISCRETE.keys())
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 
 
 def random_params(
     family: Family, n_components: int, n_features: int, rng: np.random.Generator
 ) -> Params:
-    """Parameters with means of about 2 and variances (eigenvalues) between 0.3 and 3."""
+    """Parameters with means of about 2 and variances (eigenvalues) between 0.3 and 3.
+
+    Of families with a number of columns of their own, ``n_features`` says nothing.
+    """
+    if family.name in DRAWN:
+        return family.validated(DRAWN[family.name](family, n_components, n_features, rng))
     shape = (n_components, n_features)
     means = 2.0 * rng.standard_normal(shape)
     if family.name == "diagonal_gaussian":
@@ -39,6 +66,57 @@ def random_params(
     if family.options["tied"]:
         covariances = np.repeat(covariances[:1], n_components, axis=0)
     return family.validated({"means": means, "covariances": covariances})
+
+
+def columns_of(family: Family) -> int:
+    """How many columns rows of a family have in the laws."""
+    if isinstance(family, Categorical):
+        return len(family.levels)
+    return sum(n for _, n in family.parts) if isinstance(family, Product) else 2
+
+
+def _product(family: Any, k: int, d: int, rng: np.random.Generator) -> Params:
+    parts = (
+        {f"{one.name}_{i}_{key}": value for key, value in random_params(one, k, n, rng).items()}
+        for i, (one, n) in enumerate(family.parts)
+    )
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def _categorical(family: Any, k: int, d: int, rng: np.random.Generator) -> Params:
+    drawn = [0.05 + rng.dirichlet(np.ones(n), size=k) for n in family.levels]
+    return {"probabilities": np.hstack([one / one.sum(1, keepdims=True) for one in drawn])}
+
+
+DRAWN: dict[str, Any] = {
+    "binomial": lambda f, k, d, rng: {"frequencies": rng.uniform(0.05, 0.95, (k, d))},
+    "poisson": lambda f, k, d, rng: {"rates": rng.uniform(0.2, 9.0, (k, d))},
+    "categorical": _categorical,
+    "product": _product,
+}
+REAL = np.arange(-20.0, 20.0, 0.25)
+AXES: dict[str, Any] = {  # values that a column of level counts n takes, but for 1e-12 of the mass
+    "binomial": lambda f, n: np.arange(f.n_trials + 1.0),
+    "poisson": lambda f, n: np.arange(60.0),
+    "categorical": lambda f, n: np.arange(float(n)),
+}
+
+
+def support(family: Family) -> tuple[Any, float]:
+    """Points (n, d) and the volume of a cell: sums over them are integrals over all rows."""
+    if not isinstance(family, Product):
+        if family.name not in AXES:
+            return lattice(columns_of(family))
+        levels = getattr(family, "levels", (0, 0))
+        axes, cell = [AXES[family.name](family, n) for n in levels], 1.0
+    else:
+        axes, cell = [], 1.0
+        for one, _ in family.parts:
+            known = one.name in AXES
+            axes.append(AXES[one.name](one, *getattr(one, "levels", (0,))) if known else REAL)
+            cell *= 1.0 if known else float(REAL[1] - REAL[0])
+    grid = np.meshgrid(*axes, indexing="ij")
+    return np.stack([values.ravel() for values in grid], axis=1), cell
 
 
 def random_weights(n_components: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -74,6 +152,10 @@ def generators() -> st.SearchStrategy[np.random.Generator]:
 
 def perturbed(family: Family, params: Params, size: float, rng: np.random.Generator) -> Params:
     """Parameters of the same family, nearby: every free parameter moves by about ``size``."""
+    if family.name in DRAWN:
+        chart = family.chart(params)
+        vectors = chart.vectors(params)
+        return chart.params(vectors + size * rng.standard_normal(vectors.shape))
     means = params["means"] + size * rng.standard_normal(params["means"].shape)
     if family.name == "diagonal_gaussian":
         columns = 1 if family.options["spherical"] else means.shape[1]

@@ -28,6 +28,7 @@ from dfmr_dask.aggregate.parts import Parts, Pieces
 from dfmr_dask.errors import NoStandardErrors
 from dfmr_dask.families.base import Params, stack, take
 from dfmr_dask.families.factors import factors
+from dfmr_dask.families.unconstrained import covered
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 
@@ -139,12 +140,16 @@ class StandardErrors:
             jackknifed(value, without, self.shares, level, scale=scale, where=variances)
         )
 
-    def _moved(self, name: str, without: Array, old: Array, new: Array) -> Array:
-        """Let parameters without a partition make the step from old to new ones."""
-        if (link := self.mixture.family.link(name)) is None:
-            return _moved(name, without, old, new)
-        there, back = link
-        return back(there(without) + (there(new) - there(old)))
+    def _moved(self, new: Params) -> Params:
+        """Let parameters without a partition make the step from those of the mixture to others."""
+        old, family = self.mixture.params, self.mixture.family
+        if family.needs_spread or not covered(family):
+            return {name: _moved(name, a, old[name], new[name]) for name, a in self.params.items()}
+        chart: Any = getattr(family, "chart")(old)  # noqa: B009  # what not every family has
+        step = chart.vectors(new) - chart.vectors(old)
+        return stack(
+            [chart.params(chart.vectors(take(self.params, i)) + step) for i in range(len(self))]
+        )
 
     def _unless_alone(self, one: Jackknifed) -> Jackknifed:
         if not self.alone:
@@ -161,8 +166,7 @@ class StandardErrors:
         An EM iteration over all rows from an average of local estimates moves the average by what
         is mostly bias: to first order its sampling error stays what it was. So each mixture
         without a partition makes the step that the merged one made: a shift of means, a congruence
-        of covariances, a factor of variances and weights, a shift of what other families'
-        parameters are on the scale of :meth:`dfmr_dask.families.base.Family.link`.
+        of covariances, a factor of variances and weights, a shift of natural parameters.
 
         Parameters
         ----------
@@ -172,10 +176,7 @@ class StandardErrors:
             To add.
         """
         weights = self.weights * (mixture.weights / self.mixture.weights)
-        params = {
-            name: self._moved(name, array, self.mixture.params[name], mixture.params[name])
-            for name, array in self.params.items()
-        }
+        params = self._moved(mixture.params)
         return replace(
             self,
             mixture=mixture,
@@ -291,8 +292,7 @@ def _called(
 
 
 def _moved(name: str, without: Array, old: Array, new: Array) -> Array:
-    """Let Gaussian parameters make that step."""
-    name = name.rpartition("_")[2]
+    """Let parameters without a partition make the step from old to new ones."""
     if name == "covariances":
         step = factors(new)[0] @ factors(old)[1]
         return np.asarray(step @ without @ step.swapaxes(-1, -2))

@@ -21,7 +21,6 @@ from dfmr_dask.experiments.populations import (
     write_gaussians,
     write_photographs,
 )
-from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.run.demands import check_replacement, check_sizes
 from dfmr_dask.run.places import check_place
 from dfmr_dask.run.settings import Settings, order_settings
@@ -183,10 +182,11 @@ def fit_settings(config: RunConfig) -> Settings:
     """Return what a configuration says about the fit and the aggregation."""
     attack = config.corruption
     order = ("n_components", "max_components", "min_gain")
-    fitted = config.mixture.model_dump(exclude={"covariance_type", *order})
+    told = ("family", "covariance_type", "n_trials", "levels", "parts")
+    fitted = config.mixture.model_dump(exclude={*told, *order})
     fitted |= order_settings(*(getattr(config.mixture, name) for name in order))
     return Settings(
-        family=COVARIANCE_TYPES[config.mixture.covariance_type],
+        family=config.mixture.components(),
         seed=config.run.seed,
         corruption=attack.corruption() if attack else None,
         **fitted,

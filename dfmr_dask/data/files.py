@@ -134,8 +134,8 @@ def mixture_of(about: Any, arrays: dict[str, NDArray[np.float64]]) -> Mixture:
     if set(told) != {"family", "options", "params"}:
         raise InvalidMixture(f"the mixture is described by {sorted(told)}")
     options = mapping(told["options"], "options")
-    if not all(isinstance(value, bool | int | float | str) for value in options.values()):
-        raise InvalidMixture(f"options of the family are {options!r}; wanted plain values")
+    if not _is_plain(options):
+        raise InvalidMixture(f"options of the family are {options!r:.200}; wanted plain values")
     names = told["params"]
     if not isinstance(names, list) or {"weights", *names} != set(arrays):
         raise InvalidMixture(f"arrays {sorted(arrays)}; the header tells of weights and {names!r}")
@@ -145,6 +145,14 @@ def mixture_of(about: Any, arrays: dict[str, NDArray[np.float64]]) -> Mixture:
     if set(mixture.params) != set(params):
         raise InvalidMixture(f"parameters {sorted(params)}; wanted {sorted(mixture.params)}")
     return mixture
+
+
+def _is_plain(value: Any, depth: int = 6) -> bool:
+    """Tell whether a value is made of numbers, text, lists and mappings, and not too deep."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain(one, depth - 1) for one in inner)
+    return isinstance(value, bool | int | float | str)
 
 
 def short(error: Exception) -> str:

@@ -6,6 +6,7 @@ from dfmr_dask.estimator.gaussian_mixture import GaussianMixture
 from dfmr_dask.estimator.mixture_model import (
     BernoulliMixture,
     BinomialMixture,
+    CategoricalMixture,
     MixtureModel,
     PoissonMixture,
 )
@@ -13,6 +14,7 @@ from dfmr_dask.estimator.mixture_model import (
 __all__ = [
     "BernoulliMixture",
     "BinomialMixture",
+    "CategoricalMixture",
     "GaussianMixture",
     "MixtureModel",
     "PoissonMixture",

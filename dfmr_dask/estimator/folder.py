@@ -10,6 +10,7 @@ from typing import Any
 
 import xarray as xr
 
+from dfmr_dask.data.files import plain
 from dfmr_dask.data.source import Source
 from dfmr_dask.data.weights import GIVEN
 from dfmr_dask.estimator.inputs import feature_names
@@ -51,7 +52,7 @@ def recorded_run(
     }
     if not hasattr(parameters, "covariance_type"):
         family = settings.family
-        told["mixture"]["family"] = {"name": family.name, **family.options}
+        told["mixture"] |= {"family": family.name, **plain(family.options)}
     told["run"] = {"folder": os.fspath(folder), "seed": settings.seed}
     told["source"] = {"path": source.location, "features": feature_names(source.features)}
     told["source"] |= {name: getattr(parameters, name) for name in CUT}

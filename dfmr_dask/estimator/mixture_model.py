@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from dfmr_dask.errors import InvalidMixture
 from dfmr_dask.estimator.answers import FLOATS
 from dfmr_dask.estimator.fitting import Fitting
 from dfmr_dask.estimator.parameters import SHARED
-from dfmr_dask.families import FAMILIES, Binomial, Poisson, family_named
+from dfmr_dask.families import FAMILIES, Binomial, Categorical, Poisson, family_named
 from dfmr_dask.families.base import Family
 from dfmr_dask.families.binomial import MOST_TRIALS
 from dfmr_dask.run.settings import MAX_COMPONENTS
@@ -239,3 +240,64 @@ class PoissonMixture(Settable):
         if isinstance(family, Poisson):
             return {}
         raise InvalidMixture(f"a Poisson mixture is wanted; its components are {family}")
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class CategoricalMixture(Settable):
+    """Mixture of categorical columns, whose entries are levels 0, 1, ...
+
+    Parameters
+    ----------
+    n_components : int or "auto", default=1
+    levels : int or sequence of int, optional
+        How many levels all columns have, or each of them. Without it the largest level of each
+        column tells, where the data lie in memory; of a store it must be said.
+    tol, max_iter, ...
+        As for :class:`~dfmr_dask.MixtureModel`.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (K,), heaviest component first
+    probabilities_ : ndarray of shape (K, q)
+        Of all levels of the first column, then of the second, and so on.
+    mixture_, verdict_, partitions_, ...
+        As for :class:`~dfmr_dask.MixtureModel`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dfmr_dask import CategoricalMixture
+    >>> rng = np.random.default_rng(0)
+    >>> kinds = [[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]]
+    >>> X = np.concatenate([rng.choice(3, (n, 8), p=p) for n, p in zip((200, 100), kinds)])
+    >>> model = CategoricalMixture(2, random_state=0).fit(X)
+    >>> model.probabilities_.reshape(2, 8, 3).mean(axis=1).round(1)
+    array([[0.8, 0.1, 0.1],
+           [0.1, 0.1, 0.8]])
+    """
+
+    levels: int | Sequence[int] | None = None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **SHARED,
+        "levels": [Interval(Integral, 1, None, closed="left"), "array-like", None],
+    }
+
+    def _family(self, n_features: int, rows: Any = None) -> Family:
+        if self.levels is not None:
+            given = np.asarray(self.levels)
+            levels = np.repeat(given, n_features) if given.ndim == 0 else given.ravel()
+            if len(levels) != n_features:
+                raise ValueError(f"levels has {len(levels)} numbers; wanted {n_features}")
+            return Categorical(tuple(int(n) for n in levels))
+        if rows is None:
+            raise ValueError(
+                "levels must be said where data do not lie in memory: how many each column has"
+            )
+        highest = np.where(np.isfinite(rows), rows, 0).max(axis=0)
+        return Categorical(tuple(int(n) + 1 for n in np.maximum(highest, 0)))
+
+    def _family_parameters(self, family: Family) -> dict[str, Any]:
+        if isinstance(family, Categorical):
+            return {"levels": family.levels}
+        raise InvalidMixture(f"a categorical mixture is wanted; its components are {family}")

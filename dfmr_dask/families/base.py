@@ -182,6 +182,10 @@ class Family(Protocol):
         """What a summary tells of each component by name, shapes (..., K, d or more)."""
         ...
 
+    def columns(self, features: list[str]) -> dict[str, list[str]]:
+        """What each number of :meth:`described` is about, by the names of the features."""
+        ...
+
     def fisher_coordinates(self, params: Params, center: Params) -> NDArray[np.float64]:
         """Linear coordinates (..., K, p) at a center, in which squared length is 2 KL nearby."""
         ...

@@ -94,6 +94,10 @@ class Binomial(Entrywise):
             return np.asarray(np.log(2.0) * np.count_nonzero(x == 1, axis=1))
         return Entrywise.base(self, x)
 
+    def base_of_squares(self) -> tuple[float, float] | None:  # noqa: D102
+        half = {1: 0.0, 2: float(np.log(2.0))}.get(self.n_trials)
+        return None if half is None else (2.0 * half, -half)
+
     def variance(self, eta: Array) -> Array:  # noqa: D102
         return self.scale * eta * (1.0 - eta)
 

@@ -66,6 +66,8 @@ class Entrywise:
     singular: ClassVar[str]  # of one of them, "rate"
     needs_spread: ClassVar[bool] = False
 
+    plain_values: ClassVar[bool] = True  # statistics are the entries themselves
+
     # What a family says of one entry.
 
     @property
@@ -95,7 +97,7 @@ class Entrywise:
         raise NotImplementedError
 
     def log_base(self, x: Array) -> Array:
-        """Log h of entries that are there."""
+        """Log h of entries that are there; or write :meth:`base`."""
         raise NotImplementedError
 
     def variance(self, eta: Array) -> Array:
@@ -103,7 +105,7 @@ class Entrywise:
         raise NotImplementedError
 
     def stabilized(self, eta: Array) -> Array:
-        """Coordinates in which an estimate from n rows has variance 1/n."""
+        """Coordinates in which an estimate from n rows has variance 1/n; or write blocks."""
         raise NotImplementedError
 
     def log_products(self, p: Array, q: Array) -> Array:
@@ -191,6 +193,10 @@ class Entrywise:
         values = self.floats(x)
         return np.asarray(np.where(np.isnan(values), 0.0, self.log_base(values)).sum(axis=1))
 
+    def base_of_squares(self) -> tuple[float, float] | None:
+        """Return a and b where log h is a x + b x², for kernels that sum up squares; else None."""
+        return None
+
     def log_density(self, params: Params, x: Rows) -> Array:  # noqa: D102
         eta = params[self.parameter]
         design = self.design(x)
@@ -262,7 +268,11 @@ class Entrywise:
             rows = statistics.count[:, None] * self.spread(statistics.moments[OBSERVED])
             mass, more = rows + pseudo_rows.rows, pseudo_rows.rows * pseudo_rows.mean
             eta = (rows * eta + more) / mass
-        return {self.parameter: np.clip(eta, LEAST, self.highest)}
+        return {self.parameter: self.within(eta)}
+
+    def within(self, eta: Array) -> Array:
+        """Return the nearest parameters that are possible."""
+        return np.asarray(np.clip(eta, LEAST, self.highest))
 
     # What follows for components.
 
@@ -273,7 +283,7 @@ class Entrywise:
         return np.asarray(np.maximum(out, 0.0, out=out))
 
     def conjugate(self, params: Params) -> Array:  # noqa: D102
-        eta = np.clip(params[self.parameter], LEAST, self.highest)
+        eta = self.within(params[self.parameter])
         own = self.scale * np.einsum("kj,kj->k", eta, self.natural(eta))
         return np.asarray(own - self.log_partition(eta).sum(axis=1))
 
@@ -311,6 +321,9 @@ class Entrywise:
 
     def described(self, params: Params) -> dict[str, Array]:  # noqa: D102
         return {self.singular: params[self.parameter]}
+
+    def columns(self, features: list[str]) -> dict[str, list[str]]:  # noqa: D102
+        return {self.singular: features}
 
     def sample(  # noqa: D102
         self, params: Params, labels: NDArray[np.intp], rng: np.random.Generator

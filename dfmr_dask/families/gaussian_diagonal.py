@@ -197,6 +197,9 @@ class DiagonalGaussian:
     def described(self, params: Params) -> dict[str, NDArray[np.float64]]:  # noqa: D102
         return {"mean": params["means"], "sd": np.sqrt(marginal_variances(params))}
 
+    def columns(self, features: list[str]) -> dict[str, list[str]]:  # noqa: D102
+        return {"mean": features, "sd": features}
+
     def chart(self, center: Params) -> GaussianChart:  # noqa: D102
         return chart_at(center)
 

@@ -1,15 +1,13 @@
 """The fused E- and M-step of families of independent columns: matrix products over blocks of rows.
 
 A block of rows is converted once, serves the E-step (values times natural parameters) and the
-M-step (responsibilities times values) while it is in cache, and is forgotten. Where columns are
-many and rows are integers, products within a block are in single precision: whole numbers are exact
-there, and log densities are summed up column block by column block in float64. Sums over blocks are
-in float64, in the order of the rows.
+M-step (responsibilities times values) while it is in cache, and is forgotten. Sums over blocks are
+in the order of the rows. Many columns of small integers have a faster way, ``small_integers.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +15,11 @@ from numpy.typing import NDArray
 
 from dfmr_dask.families.base import Family, Params, Rows, Statistics
 from dfmr_dask.families.entrywise import Design, Entrywise
+from dfmr_dask.kernels import small_integers
 from dfmr_dask.kernels.reference import Blocks, log_sum_exp
 
 BLOCK_BYTES = 1 << 20  # of converted rows: they stay in the second-level cache
 FEWEST_ROWS, MOST_ROWS = 32, 4096  # of a block
-MANY_COLUMNS = 128  # from which products are in single precision
-COLUMNS = 1024  # whose products are summed up in single precision
 Array = NDArray[np.float64]
 
 
@@ -40,11 +37,11 @@ class Model:
 
     def log_weighted(self, design: Design) -> Array:
         """log w_k f(x_i; theta_k) less what all components share, (n, K)."""
-        out = _products(design.values, self.natural)
+        out = np.asarray(design.values @ self.natural.T)
         if design.there is None:
             out += self.constants
         else:
-            out -= _products(design.there, self.partition)
+            out -= design.there @ self.partition.T
             out += self.weights
         return out
 
@@ -58,9 +55,12 @@ def expected_sums(
     family: Any, weights: Array, params: Params, blocks: Blocks
 ) -> tuple[Statistics, float]:
     """Return the statistics of the E-step and the log likelihood; see ``dfmr_dask.kernels``."""
+    blocks = list(blocks) if not isinstance(blocks, Sequence) else blocks
+    if len(blocks) and small_integers.handles(family, blocks[0][0]):
+        return small_integers.expected_sums(family, weights, params, blocks)
     model, sums, total = Model(family, weights, params), Sums(family, len(weights)), 0.0
     for rows, counts in _cut(blocks):
-        design = family.design(rows, _precision(rows))
+        design = family.design(rows)
         log_weighted = model.log_weighted(design)
         log_density = log_sum_exp(log_weighted)
         log_weighted -= log_density[:, None]
@@ -79,7 +79,7 @@ def overall_statistics(family: Any, x: Rows, sample_weight: Array | None) -> Sta
     sums = Sums(family, 1)
     for rows, counts in _cut([(x, sample_weight)]):
         one = np.ones((len(rows), 1)) if counts is None else counts[:, None]
-        sums.add(family.design(rows, _precision(rows)), one)
+        sums.add(family.design(rows), one)
     return sums.statistics()
 
 
@@ -93,7 +93,7 @@ def answers(
     """Write log densities (n,), responsibilities (n, K) and labels (n,) that are asked for."""
     model, first = Model(family, weights, params), 0
     for rows, _ in _cut([(x, None)]):
-        log_weighted = model.log_weighted(family.design(rows, _precision(rows)))
+        log_weighted = model.log_weighted(family.design(rows))
         log_density, place = log_sum_exp(log_weighted), slice(first, first + len(rows))
         if len(out[0]):
             out[0][place] = log_density + family.base(rows)
@@ -119,8 +119,8 @@ class Sums:
     def add(self, design: Design, responsibilities: Array) -> None:
         """Add up a block (n, q) with responsibilities (n, K)."""
         count = responsibilities.sum(axis=0)
-        r = responsibilities.astype(design.values.dtype, copy=False).T
-        self.values = self.values + (r @ design.values).astype(np.float64, copy=False)
+        r = responsibilities.T
+        self.values = self.values + r @ design.values
         if design.there is not None and not self.missed:
             whole = np.broadcast_to(self.count[:, None], (len(count), design.there.shape[1]))
             self.there, self.missed = whole.astype(np.float64), True
@@ -137,25 +137,10 @@ class Sums:
 
 def even_rows(n_features: int, itemsize: int) -> int:
     """Return of what multiple of rows blocks give the same sums, bit by bit, as all at once."""
-    rows = BLOCK_BYTES // (max(itemsize, 4) * max(n_features, 1))
+    if n_features >= small_integers.MANY_COLUMNS and itemsize <= 2:
+        return small_integers.block_rows(n_features)
+    rows = BLOCK_BYTES // (8 * max(n_features, 1))
     return min(MOST_ROWS, max(FEWEST_ROWS, rows - rows % 8))
-
-
-def _precision(x: Rows) -> type[np.floating[Any]]:
-    small = x.dtype.kind in "iub" and x.dtype.itemsize <= 2
-    return np.float32 if small and x.shape[1] >= MANY_COLUMNS else np.float64
-
-
-def _products(values: NDArray[Any], parameters: Array) -> Array:
-    """Sum values (n, q) times parameters (K, q) over q, in float64 over blocks of columns."""
-    if values.dtype == np.float64:
-        return np.asarray(values @ parameters.T)
-    narrow = parameters.T.astype(values.dtype)
-    out = np.zeros((len(values), len(parameters)))
-    for first in range(0, values.shape[1], COLUMNS):
-        part = slice(first, first + COLUMNS)
-        out += values[:, part] @ narrow[part]
-    return out
 
 
 def _cut(blocks: Blocks) -> Iterator[tuple[Rows, Array | None]]:

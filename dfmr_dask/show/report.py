@@ -10,7 +10,6 @@ from typing import Any
 from dfmr_dask.show.likeness_text import likeness_text
 
 FILTERING = "dfmr"  # the aggregator that filters, and so the one that can certify
-NOT_TOLD = ("weight", "weight_error")  # of a component, in the columns of features
 SHOWN_FEATURES = 6  # columns of the table of components; the model file has all of them
 SHOWN_IDS = 12
 CHOSEN = {"polished": "aggregate after more rounds on samples"}  # the others as they are called
@@ -151,23 +150,30 @@ def _ids(group: list[Mapping[str, Any]]) -> str:
 
 
 def _components(summary: Mapping[str, Any]) -> str:
-    features = summary["features"][:SHOWN_FEATURES]
+    about = summary.get("described") or dict.fromkeys(("mean", "sd"), summary["features"])
+    main = [name for name in about if not name.endswith("sd")]
+    labels = [label for name in main for label in about[name]]
+    features = labels[:SHOWN_FEATURES]
     rows = [["", "weight", *features]]
-    names = [name for name in summary["components"][0] if name not in NOT_TOLD]
-    main = next(name for name in names if not name.endswith("_error"))
     for k, one in enumerate(summary["components"]):
-        errors = one.get(f"{main}_error", [None] * len(one[main]))
-        beside = [f" ({_number(sd)})" for sd in one["sd"]] if "sd" in one else [""] * len(errors)
-        told = zip(one[main], errors, beside, strict=True)
-        cells = [f"{_sure(value, error)}{more}" for value, error, more in told]
+        cells = [cell for name in main for cell in _cells(one, name)]
         weight = _sure(one["weight"], one.get("weight_error"), f"{one['weight']:.4f}")
         rows.append([str(k), weight, *cells[:SHOWN_FEATURES]])
     known = summary.get("standard_errors", {}).get("known", False)
-    more = len(summary["features"]) - len(features)
-    said = "mean (standard deviation)" if "sd" in names else main
+    more = len(labels) - len(features)
+    said = "mean (standard deviation)" if "sd" in about else ", ".join(main)
     title = f"Components  weight, and {said} of each feature"
     title += ", ± standard error" if known else ""
     return _table(title + (f" ({more} more features in the model)" if more else ""), rows)
+
+
+def _cells(one: Mapping[str, Any], name: str) -> list[str]:
+    """Write what a component is like along each feature, with standard errors and deviations."""
+    errors = one.get(f"{name}_error", [None] * len(one[name]))
+    spread = one.get(f"{name.removesuffix('mean')}sd") if name.endswith("mean") else None
+    beside = [""] * len(errors) if spread is None else [f" ({_number(sd)})" for sd in spread]
+    told = zip(one[name], errors, beside, strict=True)
+    return [f"{_sure(value, error)}{more}" for value, error, more in told]
 
 
 def _sure(value: float, error: float | None, told: str = "") -> str:

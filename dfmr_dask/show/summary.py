@@ -96,6 +96,7 @@ def summarize(
         "score": float(result.score) if np.isfinite(result.score) else None,
         "score_rows": int(result.score_rows),
         "error": (errors or {}).get(settings.aggregator),
+        "described": result.mixture.family.columns(list(facts["features"])),
         "components": components(result.mixture, result.errors),
         "standard_errors": told_of(result.errors),
         "selection": None if result.selection is None else plain(as_plain(result.selection)),
