@@ -24,8 +24,10 @@ from dfmr_dask.errors import InvalidConfiguration
 from dfmr_dask.families.base import Family, Params, take
 
 LEVEL = 1e-4  # of an honest entry to be thrown out
-MOST_BAD = 0.25  # share of its features that a partition may have thrown out, and stay for the rest
-DISPUTED = 0.4  # share of the partitions that a feature is thrown out for, from which on none agree
+MOST_BAD = 0.25  # share of its features that a partition has thrown out, and still is mended
+DISPUTED = (
+    0.45  # share of the partitions that a feature is thrown out for, from which on none agree
+)
 REFERENCES = 9  # estimates among which the one is sought that all are matched to first
 MATCHINGS = 2
 FEWEST_FEATURES = 10  # of which a median is not moved by one

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +142,7 @@ def _passed_on(genotype: Rows, alleles: int, knowledge: RowKnowledge) -> NDArray
     return np.asarray(drawn, dtype=np.int64)
 
 
-def check_counts(attack: str, x: Rows, highest: int | None) -> int:
+def check_counts(attack: str, dtype: Any, highest: int | None) -> int:
     """Return the largest count, or refuse rows that are none.
 
     Raises
@@ -154,8 +154,8 @@ def check_counts(attack: str, x: Rows, highest: int | None) -> int:
             f"attack {attack!r} is for counts of alleles, rows of a binomial family; the family of "
             "this run has no largest count: take the attack 'data', or one on messages"
         )
-    if np.issubdtype(x.dtype, np.unsignedinteger):
-        raise InvalidConfiguration(f"attack {attack!r} wants signed counts; {x.dtype} came")
+    if np.issubdtype(dtype, np.unsignedinteger):
+        raise InvalidConfiguration(f"attack {attack!r} wants signed counts; {dtype} came")
     return highest
 
 

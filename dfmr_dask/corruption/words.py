@@ -124,7 +124,7 @@ def corrupted_rows(
         size=float(corruption.size if corruption.size is not None else row.size or 0.0),
         own=generator(seed, Stage.CORRUPT_ROWS, partition),
         shared=generator(seed, Stage.COLLUDE),
-        highest=check_counts(corruption.attack, x, highest),
+        highest=check_counts(corruption.attack, x.dtype, highest),
     )
     return row.rows(x, knowledge)
 
