@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dfmr_dask import parties
     from dfmr_dask.aggregate.reduction import reduce_mixture
     from dfmr_dask.data.files import read_mixture
+    from dfmr_dask.data.genotypes.choosing import choose_variants
     from dfmr_dask.data.source import open_source
     from dfmr_dask.estimator import (
         BernoulliMixture,
@@ -70,6 +71,7 @@ __all__ = [
     "__version__",
     "agree",
     "answer",
+    "choose_variants",
     "fit_local",
     "open_source",
     "parties",
@@ -89,6 +91,7 @@ _HOMES = {
     "PoissonMixture": "dfmr_dask.estimator",
     "agree": "dfmr_dask.parties",
     "answer": "dfmr_dask.parties",
+    "choose_variants": "dfmr_dask.data.genotypes.choosing",
     "fit_local": "dfmr_dask.parties",
     "open_source": "dfmr_dask.data.source",
     "propose": "dfmr_dask.parties",

@@ -13,6 +13,7 @@ from dfmr_dask.aggregate.alignment import aligned, orders
 from dfmr_dask.aggregate.center import attention
 from dfmr_dask.aggregate.certificate import doubts
 from dfmr_dask.aggregate.component_filter import merge_components
+from dfmr_dask.aggregate.entry_filter import check_entries, filtered_entries
 from dfmr_dask.aggregate.estimates import Estimates, collect, few
 from dfmr_dask.aggregate.explanations import deviations
 from dfmr_dask.aggregate.filtering import filtered
@@ -157,6 +158,8 @@ def dfmr(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> 
         return replace(one, doubts=(nobody,))
     if rule.unit == "component":
         return merge_components(estimates, rule, forced_in)
+    if rule.unit == "entry":
+        return _without_entries(estimates, rule, byzantine, forced_in)
     result = filtered(estimates, rule)
     kept = result.kept() | forced_in
     if not kept.any():
@@ -171,6 +174,17 @@ def dfmr(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> 
     said = tuple(doubts(named, rule, kept, forced_in, labels))
     parts = parts_of(result.estimates.subset(kept), result.order[kept], reduction)
     return Merged(mixture, kept, result.center, result.gates, said, result.reasons, parts=parts)
+
+
+def _without_entries(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:
+    """Throw out single features of partitions, and merge what the others say as ever."""
+    check_entries(estimates.family, rule, estimates.mixture(0).n_features)
+    found, whole = filtered_entries(estimates), replace(rule, unit="partition")
+    first = dfmr(found.estimates, whole, byzantine, forced_in)
+    found = found.without(first.kept)  # who is left out fills no gaps
+    merged = dfmr(found.estimates, whole, byzantine, forced_in)
+    doubts = (*merged.doubts, *found.doubts(merged.kept))
+    return replace(merged, doubts=doubts, parts=None, entries=found.kept)
 
 
 def vanilla(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:

@@ -36,7 +36,7 @@ PARTS = ("copies", "groups", "spread")  # of the blocks, which a comparison can 
 FEWEST_PARTITIONS = 10  # below this many the cut is several times the usual distance
 SMALLEST_CUT = 1e-3  # in standard errors: equal estimates differ by rounding alone
 PAPER_RHO = 1.35
-UNITS = ("partition", "component")
+UNITS = ("partition", "component", "entry")
 FIRST_CENTER, FIRST_REFERENCES = 100, 40  # the first center only tells where to whiten
 Positions = NDArray[np.intp] | None
 Columns = Callable[[Positions], NDArray[np.float64]]
@@ -59,9 +59,10 @@ class Rule:
         Distances as they are, whatever the sizes of the partitions; reduction from COAT.
     without : tuple of {"copies", "groups", "spread"}
         Parts of ``blocks`` to leave out, to see what each is good for.
-    unit : {"partition", "component"}
-        What is judged: whole estimates, or each component of each on its own, see
-        :mod:`dfmr_dask.aggregate.component_filter`.
+    unit : {"partition", "component", "entry"}
+        What is judged: whole estimates, each component of each on its own, see
+        :mod:`dfmr_dask.aggregate.component_filter`, or each feature of each before its rest, see
+        :mod:`dfmr_dask.aggregate.entry_filter`.
     """
 
     gates: tuple[str, ...] = ("blocks",)

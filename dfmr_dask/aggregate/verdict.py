@@ -43,6 +43,9 @@ class Verdict:
     components_kept : mask of shape (partitions, K), or None
         Which components of each were merged, in the order of the aggregate's, where they were
         judged one by one; a partition is kept when one of them was.
+    entries_kept : mask of shape (partitions, d), or None
+        Which features of each partition's estimate were looked at, where they were judged one by
+        one; the others were thrown out, and the partition is judged by the rest.
     """
 
     kept: tuple[int, ...]
@@ -55,6 +58,7 @@ class Verdict:
     doubts: tuple[str, ...] = ()
     deviations: Deviations = field(default_factory=dict)
     components_kept: NDArray[np.bool_] | None = None
+    entries_kept: NDArray[np.bool_] | None = None
 
     def doubted(self, doubt: str) -> Verdict:
         """Return the verdict with one more doubt: not certified."""
@@ -82,6 +86,7 @@ class Merged:
     doubts: tuple[str, ...] = ()
     reasons: Mapping[int, str] = field(default_factory=dict)  # by position, beside the gates'
     components: NDArray[np.bool_] | None = None  # (m, K), where they were judged one by one
+    entries: NDArray[np.bool_] | None = None  # (m, d), the same of features
     parts: Parts | None = None  # where it is an average of what they say
 
 
@@ -115,17 +120,19 @@ def verdict_on(
         bool(gates) and majority and not merged.doubts,  # who filters nobody certifies none
         merged.doubts,
         {name: _placed(values, estimates, n_partitions) for name, values in found.items()},
-        _components_kept(merged, estimates, n_partitions),
+        _masked(merged.components, estimates, n_partitions),
+        _masked(merged.entries, estimates, n_partitions),
     )
 
 
-def _components_kept(
-    merged: Merged, estimates: Estimates, n_partitions: int
+def _masked(
+    mask: NDArray[np.bool_] | None, estimates: Estimates, n_partitions: int
 ) -> NDArray[np.bool_] | None:
-    if merged.components is None:
+    """Give every partition of the plan its place in a mask; False without a usable estimate."""
+    if mask is None:
         return None
-    out = np.zeros((n_partitions, merged.components.shape[1]), dtype=bool)
-    out[estimates.ids] = merged.components
+    out = np.zeros((n_partitions, mask.shape[1]), dtype=bool)
+    out[estimates.ids] = mask
     return out
 
 

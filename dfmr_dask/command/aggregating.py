@@ -26,7 +26,9 @@ from dfmr_dask.errors import InvalidConfiguration
     help="Cut at so many radii of the ball that holds more than half, in place of a cut-off by "
     "the spread of the distances. The paper uses 1.35 to 3.",
 )
-@click.option("--unit", help="partition or component: judge each component on its own.")
+@click.option(
+    "--unit", help="partition, component (judge each on its own) or entry (single features before)."
+)
 @click.option("--keep", type=int, multiple=True, help="Force a partition in; may be repeated.")
 @click.option("--drop", type=int, multiple=True, help="Force a partition out; may be repeated.")
 @click.option("--out", help="Name of the folder in RUN/aggregates.")

@@ -9,7 +9,13 @@ from __future__ import annotations
 from dfmr_dask.corruption.attacks import ATTACKS
 from dfmr_dask.corruption.malformed import MALFORMED, Forged
 from dfmr_dask.corruption.plan import STAGES, Corruption, byzantine_partitions
-from dfmr_dask.corruption.words import corrupted, corrupted_message, corrupted_scores, lies
+from dfmr_dask.corruption.words import (
+    corrupted,
+    corrupted_message,
+    corrupted_rows,
+    corrupted_scores,
+    lies,
+)
 
 __all__ = [
     "ATTACKS",
@@ -20,6 +26,7 @@ __all__ = [
     "byzantine_partitions",
     "corrupted",
     "corrupted_message",
+    "corrupted_rows",
     "corrupted_scores",
     "lies",
 ]

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dfmr_dask.corruption.attacks import ATTACKS, Attack
+from dfmr_dask.corruption.attacks import ATTACKS
+from dfmr_dask.corruption.kinds import Attack
 from dfmr_dask.message import LARGEST_COUNT
 from dfmr_dask.randomness import Stage, generator
 
@@ -25,18 +26,23 @@ class Corruption:
     ----------
     attack : str
         A name in :data:`ATTACKS`. ``data`` puts rows of another population in place of the
-        partition's own; the others replace parameters of what a partition says. ``none`` leaves
-        the estimate as it is, to go with ``claimed_rows``.
+        partition's own, those of :mod:`dfmr_dask.corruption.rows` spoil genotypes; the others
+        replace parameters of what a partition says. ``none`` leaves the estimate as it is, to go
+        with ``claimed_rows``.
     fraction : float
         alpha in [0, 1); floor(alpha m) partitions are Byzantine.
     stages : tuple of {"rows", "proposals", "messages"}, optional
-        Where it strikes. ``data`` strikes at the rows and ``none`` at messages; the others strike
+        Where it strikes. ``data`` and faults of genotypes strike at the rows, ``none`` at
+        messages; the others strike
         at messages, and at proposals, scores and rounds as well unless told otherwise.
     size : float, optional
         How far the attack goes: the deviation of drawn means (``mean``, 100); c of a shift by
         c n^(-1/2) deviations in every feature (``shift``, ``collude``, ``imitate`` and ``huddle``;
         10); deviations that a component is moved by (``wide`` 20, ``component`` 15,
-        ``sneak`` 1000); the factor of covariances (``shrink`` .25, ``needle`` 1e-6).
+        ``sneak`` 1000); the factor of covariances (``shrink`` .25, ``needle`` 1e-6); the share of
+        SNPs (``flipped_alleles`` 1, ``own_flipped_alleles`` .05) or of genotypes
+        (``missing_as_reference`` .3); samples of one family or person (``relatives`` and
+        ``repeated_samples``, 10).
     component : int, tuple of int or "random", optional
         Strike only at these components, as the mixture that all liars know numbers them, or at
         one that each liar draws for itself. By default attacks on whole machines strike at all,
@@ -124,6 +130,8 @@ def _check_size(attack: str, row: Attack, size: float | None) -> None:
         raise ValueError(f"size {size!r}: attack {attack!r} has none; those with a size: {sized}")
     if isinstance(size, bool) or not isinstance(size, int | float) or not 0.0 < size < 1e50:
         raise ValueError(f"size {size!r}; wanted a number above 0 (and below 1e50)")
+    if row.share and size > 1.0:
+        raise ValueError(f"size {size!r}; attack {attack!r} wants a share, up to 1")
 
 
 def _component(attack: str, row: Attack, component: Components) -> Components:

@@ -8,9 +8,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dfmr_dask.corruption.attacks import ATTACKS, Knowledge
+from dfmr_dask.corruption.attacks import ATTACKS
+from dfmr_dask.corruption.kinds import Knowledge
 from dfmr_dask.corruption.malformed import Forged, forged
 from dfmr_dask.corruption.plan import Corruption
+from dfmr_dask.corruption.rows import RowKnowledge, check_counts
+from dfmr_dask.families.base import Rows
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
@@ -79,6 +82,51 @@ def corrupted(
     )
     weights, params = row.strike(mixture, knowledge)
     return Mixture(mixture.family, weights, params)
+
+
+def corrupted_rows(
+    x: Rows, attack: str | Corruption, seed: int, partition: int, highest: int | None = 2
+) -> Rows:
+    """Return what a bad partition takes for its rows.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, d)
+        Counts; -1 or NaN is missing. They are left as they are.
+    attack : str or Corruption
+    seed, partition : int
+        Address of what is drawn.
+    highest : int or None
+        The largest count; None for rows that are no counts.
+
+    Returns
+    -------
+    ndarray of the same shape and dtype
+        The rows themselves, where the attack spares them.
+
+    Raises
+    ------
+    InvalidConfiguration
+        When rows are no counts, and the attack is for counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dfmr_dask.corruption import corrupted_rows
+    >>> corrupted_rows(np.array([[0, 1, 2, -1]]), "flipped_alleles", 0, 0)
+    array([[ 2,  1,  0, -1]])
+    """
+    corruption = Corruption.of(attack)
+    row = ATTACKS[corruption.attack]
+    if row.rows is None or "rows" not in corruption.stages:
+        return x
+    knowledge = RowKnowledge(
+        size=float(corruption.size if corruption.size is not None else row.size or 0.0),
+        own=generator(seed, Stage.CORRUPT_ROWS, partition),
+        shared=generator(seed, Stage.COLLUDE),
+        highest=check_counts(corruption.attack, x.dtype, highest),
+    )
+    return row.rows(x, knowledge)
 
 
 def corrupted_scores(

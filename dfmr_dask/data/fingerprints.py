@@ -15,6 +15,7 @@ import numpy as np
 
 from dfmr_dask.data.backends import Backend, GridBackend, content_hash
 from dfmr_dask.data.chunks import Touched, key_of, stored, touched
+from dfmr_dask.data.genotypes.backend import SitesBackend
 from dfmr_dask.data.grid import Axes, Box
 from dfmr_dask.data.integrity import facts
 from dfmr_dask.data.plan import Partition
@@ -79,12 +80,15 @@ def of_arrays(backend: Backend) -> dict[str, Any]:
     shape: a store that grows stays itself), and what the fingerprints of partitions are made of.
     Other data have the identity by which descriptions tell them apart.
     """
+    if isinstance(backend, SitesBackend):
+        parts = zip(backend.names, map(of_arrays, backend.sites), strict=True)
+        return {"kind": "sites", "sites": dict(parts)}
     found, loaded = _arrays(backend)
-    if not found:
+    if not found or not isinstance(backend, GridBackend):
         return {**backend.identity(), "stamps": "none: all partitions share one fingerprint"}
     plain = {"kind": "zarr", "arrays": {one.path: one.facts() for one in found}}
     more = {"loaded": content_hash(loaded)} if loaded else {}
-    return {**plain, **more, "stamps": told(found[0].whole.array.store)}
+    return {**plain, **more, **backend.layout.facts, "stamps": told(found[0].whole.array.store)}
 
 
 def of_partitions(backend: Backend, partitions: Sequence[Partition]) -> dict[int, str]:
@@ -93,6 +97,8 @@ def of_partitions(backend: Backend, partitions: Sequence[Partition]) -> dict[int
     Each is the SHA-256 of the partition's boxes, and of key, size and stamp of every file that
     they touch, as the store's file system tells them. Data without such files have one for all.
     """
+    if isinstance(backend, SitesBackend):
+        return _of_sites(backend, partitions)
     found, _ = _arrays(backend)
     about = of_arrays(backend)
     asking = [stamper(one.whole.array.store) for one in found]
@@ -108,6 +114,18 @@ def of_partitions(backend: Backend, partitions: Sequence[Partition]) -> dict[int
         partition.index: sha256([general, partition.boxes, files])
         for partition, *files in zip(partitions, *stamped, strict=True)
     }
+
+
+def _of_sites(backend: SitesBackend, partitions: Sequence[Partition]) -> dict[int, str]:
+    """Return the fingerprints of partitions, each that of its rows in its own store."""
+    parts: dict[int, list[Partition]] = {}
+    for partition in partitions:
+        for site, inner in backend.within(partition):
+            parts.setdefault(site, []).append(inner)
+    found: dict[int, str] = {}
+    for site, some in parts.items():
+        found |= of_partitions(backend.sites[site], some)
+    return {partition.index: found[partition.index] for partition in partitions}
 
 
 def _stamped(keys: Sequence[Sequence[str]], ask: Ask, array: Any) -> list[list[Any]]:

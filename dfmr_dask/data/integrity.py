@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from numpy.typing import NDArray
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.codecs import ShardingCodec
 from zarr.core.sync import sync
@@ -23,7 +24,7 @@ from zarr.storage import StorePath
 
 from dfmr_dask.data.checked_store import CheckedStore
 from dfmr_dask.data.chunks import Numbers, Touched, key_of, stored, touched
-from dfmr_dask.data.codecs import check_codecs
+from dfmr_dask.data.codecs import check_codecs, unsafe
 from dfmr_dask.data.grid import Axes, Box
 from dfmr_dask.errors import DfmrError, InvalidSource, SourceChanged
 
@@ -53,10 +54,33 @@ def checked(array: zarr.Array[Any], label: str, fills: bool) -> zarr.Array[Any]:
         When its codecs are not those of numbers.
     """
     check_codecs(array.metadata, label)
+    return _through(array, label, fills)
+
+
+def _through(array: zarr.Array[Any], label: str, fills: bool) -> zarr.Array[Any]:
     store = CheckedStore(array.store_path.store, array.path, label, fills)
     within = copy.copy(array._async_array)
     object.__setattr__(within, "store_path", StorePath(store, array.path))
     return zarr.Array(within)
+
+
+def read_whole(array: zarr.Array[Any], label: str, fills: bool) -> NDArray[Any]:
+    """Read all of a small array of numbers or plain text, rotten chunks found.
+
+    Raises
+    ------
+    InvalidSource
+        When its codecs are neither those of numbers nor of text.
+    UnreadableChunk
+    """
+    if unsafe(array.metadata):
+        raise InvalidSource(
+            f"{label} is stored as Python objects, which may run code when they are read; write "
+            "it anew as numbers or text"
+        )
+    own = _through(array, label, fills)
+    with watched((own,), ((),), ()):
+        return np.asarray(own[...])
 
 
 def checked_variable(variable: xr.DataArray, fills: bool) -> xr.DataArray:

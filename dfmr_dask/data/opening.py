@@ -108,6 +108,14 @@ def opened_location(
     InvalidSource
         When there is nothing, or something else.
     """
+    text, place = _place(location, group, storage_options)
+    return opened_node(_node(text, group, storage_options), features, place, weight, fills)
+
+
+def _place(
+    location: str | os.PathLike[str], group: str | None, storage_options: Mapping[str, Any] | None
+) -> tuple[str, str]:
+    """Return a path or URL as Zarr opens it, and as people may see it."""
     text = os.fspath(location)
     if text.startswith("file://"):
         path = _existing(url2pathname(urlsplit(text).path))
@@ -119,9 +127,28 @@ def opened_location(
                 f"storage_options= came with the path {text}; they are for URLs: leave them out, "
                 f"or write file://{text}"
             )
-    node = _node(text, group, storage_options)
-    place = without_secrets(text) + (f"/{group}" if group else "")
-    return opened_node(node, features, place, weight, fills)
+    return text, without_secrets(text) + (f"/{group}" if group else "")
+
+
+def opened_group(
+    data: Any, group: str | None = None, storage_options: Mapping[str, Any] | None = None
+) -> tuple[Node, str]:
+    """Open the Zarr array or group at a path or URL, or inside an open one, and say where it lies.
+
+    Raises
+    ------
+    InvalidSource
+        When there is none.
+    """
+    if isinstance(data, str | os.PathLike):
+        text, place = _place(data, group, storage_options)
+        return _node(text, group, storage_options), place
+    if isinstance(data, zarr.Array | zarr.Group) and not storage_options:
+        node = inside(data, group)
+        return node, without_secrets(str(node.store_path))
+    raise InvalidSource(
+        f"{_kind(data)} came; wanted a path or URL of a Zarr group, or a zarr.Group"
+    )
 
 
 def opened_node(

@@ -86,6 +86,11 @@ class Layout:
         """Size of one row, with its weight."""
         return self.n_features * self.dtype.itemsize + (0 if self.weight is None else WEIGHT_BYTES)
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Plain values that tell what is read of the arrays, beside where it lies in them."""
+        return {}
+
     def pick_all(self, box: Box) -> list[Any]:
         """Take a box out of each of the arrays."""
         pairs = zip(self.arrays, self.axes, strict=True)

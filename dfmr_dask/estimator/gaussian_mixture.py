@@ -61,9 +61,10 @@ class GaussianMixture(Fitting):
         Distances that an estimate has to pass, in place of the method's own.
     rho : float, optional
         Cut at rho times the radius around the center, in place of a cut without tuning.
-    unit : {"partition", "component"}, default="partition"
+    unit : {"partition", "component", "entry"}, default="partition"
         ``component`` judges each component of each partition on its own, for failures that hit
         some components of most partitions. Weak against collusion, and so never certified.
+        ``entry`` is for families of independent columns, see :class:`~dfmr_dask.BinomialMixture`.
     aggregator : {"dfmr", "vanilla", "coat", "trim", "oracle"}, default="dfmr"
     polish : int, default=0
         EM passes over all rows of the kept partitions after the aggregation, each filtered again;

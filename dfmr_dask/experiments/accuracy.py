@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.transport import transport_costs
+from dfmr_dask.families.base import take
 from dfmr_dask.mixture import Mixture
 
 
 def error(estimate: Mixture, truth: Mixture) -> float:
-    """Transport distance between an estimate and the truth, for Gaussian families.
+    """Transport distance between an estimate and the truth.
 
-    Both marginals are the weights; moving a component costs |mu - mu'| + |S^½ - S'^½|_F.
+    Both marginals are the weights; moving a component costs |mu - mu'| + |S^½ - S'^½|_F, and in
+    other families |z - z'| of its variance-stabilised coordinates.
 
     Parameters
     ----------
@@ -31,11 +33,23 @@ def error(estimate: Mixture, truth: Mixture) -> float:
     >>> error(at(0.5), at(0.0))
     0.5
     """
+    cost = (_of_gaussians if "means" in truth.params else _of_coordinates)(estimate, truth)
+    return float(transport_costs(estimate.weights[None], truth.weights[None], cost[None])[0])
+
+
+def _of_gaussians(estimate: Mixture, truth: Mixture) -> NDArray[np.float64]:
     there, here = estimate.params["means"], truth.params["means"]
     cost = np.linalg.norm(there[:, None] - here[None], axis=-1)
     roots, true_roots = _roots(estimate), _roots(truth)
-    cost = cost + np.linalg.norm(roots[:, None] - true_roots[None], axis=(-2, -1))
-    return float(transport_costs(estimate.weights[None], truth.weights[None], cost[None])[0])
+    return np.asarray(cost + np.linalg.norm(roots[:, None] - true_roots[None], axis=(-2, -1)))
+
+
+def _of_coordinates(estimate: Mixture, truth: Mixture) -> NDArray[np.float64]:
+    """Costs (K, K'), of coordinates that need no center: any will do."""
+    center = take(truth.params, np.zeros(1, dtype=np.intp))
+    found, true = (one.family.blocks(one.params, center) for one in (estimate, truth))
+    here, there = (np.concatenate([b.coordinates for b in side], axis=-1) for side in (found, true))
+    return np.asarray(np.linalg.norm(here[:, None] - there[None], axis=-1))
 
 
 def ratio_interval(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dfmr_dask.aggregate.aggregators import aggregate
-from dfmr_dask.corruption import Corruption, byzantine_partitions, lies
+from dfmr_dask.corruption import Corruption, byzantine_partitions, corrupted_rows, lies
 from dfmr_dask.experiments.judging import ORACLE, SCORES, Contender, Judge, Record, without
 from dfmr_dask.experiments.worlds import World
 from dfmr_dask.families.base import Rows
@@ -129,7 +129,7 @@ def measured(cell: Cell, world: World, design: Design) -> list[Record]:
     for attack, alpha in cases(design):
         corruption = attack.corruption(alpha) if attack else None
         byzantine = byzantine_partitions(corruption, cell.m, cell.seed)
-        told = fits.told(honest, corruption, byzantine)
+        told = fits.told(honest, rows, corruption, byzantine)
         case = {**fixed, "attack": attack.name if attack else NO_ATTACK, "alpha": alpha}
         for contender in contenders:
             one = judge.record(contender, told, byzantine)
@@ -166,13 +166,13 @@ def partition_sizes(rows: int | tuple[int, int], m: int, seed: int) -> list[int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fits:
-    """The local fits of a cell; those on alien rows are made when a liar needs one."""
+    """The local fits of a cell; those on alien or spoilt rows are made when a liar needs one."""
 
     world: World
     design: Design
     seed: int
     total_rows: int
-    aliens: dict[int, Message] = field(default_factory=dict)
+    bad: dict[tuple[Any, ...], Message] = field(default_factory=dict)
 
     def message(self, j: int, x: Rows, truth: Mixture) -> Message:
         """Return what a partition says of its rows."""
@@ -184,25 +184,36 @@ class Fits:
         return partition.fit(j, x, None, None, drawn, total, settings)
 
     def told(
-        self, honest: Sequence[Message], corruption: Corruption | None, byzantine: Sequence[int]
+        self,
+        honest: Sequence[Message],
+        rows: Sequence[Rows],
+        corruption: Corruption | None,
+        byzantine: Sequence[int],
     ) -> list[Message]:
         """Return what everybody says under an attack."""
         if corruption is None:
             return list(honest)
         said = list(honest)
-        if corruption.attack == "data":
+        if "rows" in corruption.stages:
             for j in byzantine:
-                said[j] = self._alien(j, honest[j].rows)
+                said[j] = self._bad(j, rows[j], corruption)
         known = self.world.truth
         if corruption.attack == "duplicate":  # of the honest mean: the truth would do good
             known = aggregate(without(honest, byzantine), aggregator="vanilla").mixture
         return lies(said, corruption, byzantine, known=known, seed=self.seed)
 
-    def _alien(self, j: int, size: int) -> Message:
-        if j not in self.aliens:
-            x = self.world.alien(j, size, self.seed)
-            self.aliens[j] = self.message(j, x, self.world.other)
-        return self.aliens[j]
+    def _bad(self, j: int, x: Rows, corruption: Corruption) -> Message:
+        """Return what a partition says of alien rows, or of its own ones spoilt."""
+        key = (j, corruption.attack, corruption.size)
+        if key not in self.bad:
+            if corruption.attack == "data":
+                alien = self.world.alien(j, len(x), self.seed)
+                self.bad[key] = self.message(j, alien, self.world.other)
+            else:
+                highest = self.world.truth.family.options.get("n_trials")
+                spoilt = corrupted_rows(x, corruption, self.seed, j, highest)
+                self.bad[key] = self.message(j, spoilt, self.world.truth)
+        return self.bad[key]
 
     def _settings(self, n_features: int) -> LocalSettings:
         truth, design = self.world.truth, self.design

@@ -8,7 +8,7 @@ from typing import Any
 
 from dask.delayed import Delayed
 
-from dfmr_dask.corruption import Corruption, Forged, byzantine_partitions
+from dfmr_dask.corruption import ATTACKS, Corruption, Forged, byzantine_partitions
 from dfmr_dask.data.source import Source
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
@@ -17,6 +17,7 @@ from dfmr_dask.run.events import Arrival, Emit, Event
 from dfmr_dask.run.handles import stands_for
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.spoiling import spoilt
 from dfmr_dask.run.tasks import Failure, Key, Several, Tasks, described
 from dfmr_dask.run.waiting import Stop
 from dfmr_dask.run.watching import unheard
@@ -89,8 +90,14 @@ class Context:
         return corruption if corruption and corruption.strikes(stage) else None
 
     def rows_of(self, i: int, byzantine: frozenset[int]) -> tuple[Source, int]:
-        """Return source and partition that i takes its rows from: another one under attack."""
-        if self.replacement is not None and i in byzantine and self.attack("rows"):
+        """Return source and partition that i takes its rows from: another or a spoilt one."""
+        attack = self.attack("rows")
+        if attack is None or i not in byzantine:
+            return self.source, i
+        if ATTACKS[attack.attack].rows is not None:
+            highest = self.settings.family.options.get("n_trials")
+            return spoilt(self.source, attack, self.settings.seed, highest), i
+        if self.replacement is not None:
             return self.replacement, i % len(self.replacement.plan)
         return self.source, i
 

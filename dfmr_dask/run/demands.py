@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dfmr_dask.corruption import ATTACKS
+from dfmr_dask.corruption.rows import check_counts
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import DegenerateRows, InvalidSource
 from dfmr_dask.run.settings import Settings
@@ -31,9 +33,12 @@ def check_sizes(source: Source, settings: Settings) -> None:
 
 
 def check_replacement(source: Source, settings: Settings, replacement: Source | None) -> None:
-    """Raise unless an attack on rows has rows of the same features to put in their place."""
+    """Raise unless an attack on rows has what it needs: counts, or other rows to take."""
     corruption = settings.corruption
     if corruption is None or "rows" not in corruption.stages:
+        return
+    if ATTACKS[corruption.attack].rows is not None:  # it spoils the rows that are there
+        check_counts(corruption.attack, source.dtype, settings.family.options.get("n_trials"))
         return
     if replacement is None:
         raise InvalidSource("the attack 'data' needs a source of rows to put in place of others")

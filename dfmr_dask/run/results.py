@@ -104,9 +104,10 @@ def partition_table(source: Source, result: Result) -> xr.Dataset:
     xarray.Dataset
         Dimension ``partition``; the cut of each gate is an attribute of its distances. How far
         each parameter of an estimate lies from the aggregate's stands along ``component`` and
-        ``feature`` as well, and so does ``component_kept`` where components were judged one by
-        one: which of each partition were merged, in the order of the aggregate's. Partitions of a
-        grid have its dimensions as coordinates: where their middles lie.
+        ``feature`` as well. ``component_kept`` tells, where components were judged one by one,
+        which of each partition were merged, in the order of the aggregate's, and ``entry_kept``
+        which features, where these were.
+        Partitions of a grid have its dimensions as coordinates: where their middles lie.
     """
     locations = [source.box_text(i) for i in range(len(source.plan))]
     table = verdict_table(locations, result.messages, result.verdict)
@@ -178,6 +179,8 @@ def verdict_table(
             ("partition", "component"),
             _of(numbers, verdict.components_kept),
         )
+    if verdict.entries_kept is not None:
+        table["entry_kept"] = (("partition", "feature"), _of(numbers, verdict.entries_kept))
     for name, everybody in verdict.deviations.items():
         values = _of(numbers, everybody)
         one = values.shape[-1] == 1 and name == "weight"

@@ -8,6 +8,7 @@ from typing import Any
 
 from dfmr_dask.aggregate.aggregators import AGGREGATORS, rule_named
 from dfmr_dask.aggregate.component_filter import check_rule
+from dfmr_dask.aggregate.entry_filter import check_entries
 from dfmr_dask.aggregate.filtering import GATES
 from dfmr_dask.aggregate.gates import UNITS, Rule
 from dfmr_dask.corruption import Corruption
@@ -99,9 +100,10 @@ class Settings:
         ``free`` where honest partitions may differ in their weights.
     gates : tuple of {"blocks", "center", "ctd", "fisher", "l2"}, optional
     rho : float, optional
-    unit : {"partition", "component"}
+    unit : {"partition", "component", "entry"}
         ``component`` judges each component of each partition on its own, for failures that hit
-        components and not partitions; weak against collusion, and never certified.
+        components and not partitions; weak against collusion, and never certified. ``entry``
+        throws out single features of single partitions first.
     aggregator : {"dfmr", "vanilla", "coat", "trim", "oracle"}
     compare : tuple of aggregators
         Computed beside, from the same messages.
@@ -178,6 +180,8 @@ class Settings:
             raise ValueError(f"rho={self.rho}: the ball around the center already has rho = 1")
         if self.unit == "component":
             check_rule(self.family, self.rule)
+        if self.unit == "entry":
+            check_entries(self.family, self.rule)
         if self.corruption is not None:
             most = self.selection.max_components if self.selection else self.n_components
             self.corruption.check_order(most)

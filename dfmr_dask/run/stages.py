@@ -145,7 +145,9 @@ def check(context: Context, aggregation: Aggregation, agreed: Agreed) -> tuple[s
     center; see :func:`dfmr_dask.aggregate.check.checked`.
     """
     alone = len(context.source.plan) == 1
-    if agreed.start is None or alone or context.settings.method == "paper":
+    # where everybody has bad features of its own, what fits everybody's rows has all of them
+    unasked = context.settings.method == "paper" or context.settings.unit == "entry"
+    if agreed.start is None or alone or unasked:
         return "aggregate", aggregation.mixture
     kept = {i: agreed.samples[i] for i in aggregation.verdict.kept if i in agreed.samples}
     others = {"start": agreed.start, "center": aggregation.center}

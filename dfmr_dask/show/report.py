@@ -75,7 +75,9 @@ def _filter(summary: Mapping[str, Any]) -> list[str]:
         if rho is None
         else f"cut-off at rho = {_number(rho)}"
     )
-    each = "; each component on its own" if summary.get("unit") == "component" else ""
+    each = {"component": "; each component on its own", "entry": "; single features before"}.get(
+        str(summary.get("unit")), ""
+    )
     return [f"Filter      gates {', '.join(summary['gates'])}; {cut}{each}"]
 
 

@@ -159,11 +159,13 @@ def _plain(values: Any) -> Any:
 
 
 def _left_out(verdict: Verdict) -> dict[str, int] | None:
-    """Count what was left out of the kept partitions, where components were judged one by one."""
-    if verdict.components_kept is None:
-        return None
-    out = ~verdict.components_kept[list(verdict.kept)]
-    return {"components": int(out.sum()), "partitions": int(out.any(axis=1).sum())}
+    """Count what was left out of the kept partitions, where parts were judged one by one."""
+    masks = {"components": verdict.components_kept, "entries": verdict.entries_kept}
+    for name, mask in masks.items():
+        if mask is not None:
+            out = ~mask[list(verdict.kept)]
+            return {name: int(out.sum()), "partitions": int(out.any(axis=1).sum())}
+    return None
 
 
 def _reasons(reasons: Mapping[int, str]) -> list[dict[str, Any]]:

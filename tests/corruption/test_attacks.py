@@ -28,7 +28,7 @@ from tests.tables import covariances_of, each_family, perturbed, random_params
 ROWS, M, K, D = 1000, 8, 4, 3
 LIARS = (1, 4, 6)
 FULL = COVARIANCE_TYPES["full"]
-GENTLE = tuple(name for name in ATTACKS if name != "malformed")
+GENTLE = tuple(name for name, one in ATTACKS.items() if name != "malformed" and not one.rows)
 HARMLESS = tuple(name for name, one in ATTACKS.items() if one.harmless)
 
 
