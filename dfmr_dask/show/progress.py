@@ -95,6 +95,8 @@ class Bars:
         """Draw what has changed."""
         before = self.state.stage
         self.state.take(event)
+        for name in set(self.stages) - set(self.state.stages):  # of an attempt that was cut short
+            self.shown.remove_task(self.stages.pop(name))
         if event.stage == RUN:
             self._told(before)
             return
@@ -157,6 +159,6 @@ class Lines:
 
     def close(self) -> None:
         """Say how the stage ended that was told last."""
-        if self.current:
+        if self.current in self.state.stages:  # not so where a run begins anew
             self.line(stage_end(self.state, self.current))
         self.current = ""

@@ -109,6 +109,22 @@ def test_other_commands_have_lines_too() -> None:
     assert text.splitlines()[1].endswith("3 done")
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_run_that_is_begun_again_is_drawn_again(terminal: bool) -> None:
+    again = [Event("run", 0, 4, at=500.0, facts={"partitions": 4, "token": "b"})]
+    again += [Event("polish", 0, 4, at=501.0), Event("polish", 4, 4, at=502.0)]
+    out = io.StringIO()
+    with progress(Console(file=out, force_terminal=terminal, width=120)) as emit:
+        emit(Event("simulate", 3, 3, at=99.0))
+        for event in [*run_of_a_minute()[:7], *again]:
+            emit(event)
+    drawn = out.getvalue()
+    assert "simulate" in drawn
+    last = drawn[drawn.rindex("polish") - 30 :]
+    assert "4/4" in last or "4 done" in last
+    assert not terminal or "fit" not in last
+
+
 def test_a_stage_that_gave_up_says_how_far_it_came() -> None:
     text = shown([Event("fit", 0, 9), Event("fit", 7, 9), Event("check", 0, 1)], terminal=False)
     assert "7 of 9 done" in text
