@@ -102,5 +102,9 @@ class NoStandardErrors(DfmrError, ValueError):
     """A mixture, or a function of it, that nothing tells how sure it is."""
 
 
+class NewerRun(DfmrError, RuntimeError):
+    """A run's folder that a later version of the package has written."""
+
+
 class InvalidEvent(DfmrError, ValueError):
     """A line that is no event of a run."""

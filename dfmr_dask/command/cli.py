@@ -20,6 +20,7 @@ from dfmr_dask import __version__
 from dfmr_dask.command.aggregating import aggregate
 from dfmr_dask.command.parties import agree, answer, fit_local, propose
 from dfmr_dask.command.selecting import select
+from dfmr_dask.command.showing import show
 from dfmr_dask.command.shuffling import shuffle
 from dfmr_dask.command.terminal import (
     config_argument,
@@ -243,17 +244,7 @@ def predict(
     click.echo(str(out))
 
 
-@commands.command()
-@run_argument
-@json_option
-def show(run: Path, as_json: bool) -> None:
-    """Show the summary of a finished RUN again."""
-    from dfmr_dask.run.ledger import Ledger  # noqa: PLC0415
-
-    show_summary(Ledger.open(run).summary(), as_json)
-
-
-for command in (aggregate, select, shuffle, propose, agree, answer, fit_local):
+for command in (show, aggregate, select, shuffle, propose, agree, answer, fit_local):
     commands.add_command(command)
 
 

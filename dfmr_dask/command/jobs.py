@@ -32,11 +32,11 @@ from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, Event, ignore
 from dfmr_dask.run.label_store import Written, write_answers
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.outlets import watched
 from dfmr_dask.run.pipeline import fit, timed
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result, partition_table
 from dfmr_dask.run.selection import choose_order
-from dfmr_dask.run.stream import watched
 from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import Waiting
 from dfmr_dask.selection.curve import Selection
@@ -49,9 +49,12 @@ from dfmr_dask.show.summary import Summary, facts_of, summarize
 Say = Callable[[str], None]
 PRELOAD = "distributed.worker.preload"
 # Workers that are closed in the middle of a task complain of it, which is no news to who does it.
+# And what failed in a partition is in the verdict: the logs of the workers keep it, terminals not.
 QUIET = """import logging
 logging.getLogger("distributed.worker.state_machine").setLevel(logging.ERROR)
 logging.getLogger("distributed.worker").addFilter(lambda told: "heartbeat" not in str(told.msg))
+for handler in logging.getLogger("distributed").handlers:
+    handler.addFilter(lambda told: told.name != "distributed.worker.dfmr")
 """
 
 
@@ -91,7 +94,7 @@ def run(
         waiting = config.waiting.waiting()
         with (
             tasks_for(config.cluster, in_memory, say, waiting) as tasks,
-            watched(tasks, ledger, emit) as tell,
+            watched(tasks, ledger, emit, performance=config.run.performance_report) as tell,
         ):
             result = fit(
                 inputs.source,

@@ -234,10 +234,14 @@ class WaitingSection(Section):
 
 
 class RunSection(Section):
-    """Where the results go, and the seed of everything that is drawn."""
+    """Where the results go, and the seed of everything that is drawn.
+
+    ``performance_report`` writes Dask's own report of what its cluster did into the folder.
+    """
 
     folder: str
     seed: Seed = 0
+    performance_report: bool = False
 
 
 Recipe = Annotated[GaussianRecipe | PhotographsRecipe, Field(discriminator="kind")]

@@ -14,11 +14,15 @@ from dfmr_dask.data.source import Source
 from dfmr_dask.data.weights import GIVEN
 from dfmr_dask.estimator.inputs import feature_names
 from dfmr_dask.estimator.saved import fitted_facts
+from dfmr_dask.run.events import Emit
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.outlets import watched
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
+from dfmr_dask.run.tasks import OnCluster, Tasks
 from dfmr_dask.show.mixture_picture import draw_result
+from dfmr_dask.show.notebook import notebook_progress
 from dfmr_dask.show.pieces_picture import write_pieces_picture
 from dfmr_dask.show.selection_picture import write_selection_picture
 from dfmr_dask.show.summary import facts_of, summarize
@@ -56,6 +60,11 @@ def recorded_run(
     if corruption is not None:
         told["corruption"] = asdict(corruption)
     return recording(Path(folder), told, source, settings)
+
+
+def followed(tasks: Tasks, ledger: Ledger | None) -> AbstractContextManager[Emit]:
+    """Tell the folder, the scheduler and, in a notebook, whoever looks what a fit is doing."""
+    return watched(tasks, ledger, notebook_progress() if isinstance(tasks, OnCluster) else None)
 
 
 def finish_run(

@@ -12,7 +12,7 @@ from dfmr_dask.corruption import Corruption
 from dfmr_dask.errors import InvalidMixture
 from dfmr_dask.estimator.answers import Answers
 from dfmr_dask.estimator.fitted import describe, take, warn_of_doubts
-from dfmr_dask.estimator.folder import finish_run, recorded_run
+from dfmr_dask.estimator.folder import finish_run, followed, recorded_run
 from dfmr_dask.estimator.parameters import CONSTRAINTS, settings_of
 from dfmr_dask.estimator.rows import source_of
 from dfmr_dask.estimator.saved import as_scikit_learn, read_estimator, write_estimator
@@ -23,7 +23,6 @@ from dfmr_dask.run.demands import check_sizes
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.results import partition_table
 from dfmr_dask.run.settings import MAX_COMPONENTS
-from dfmr_dask.run.stream import watched
 from dfmr_dask.show.dashboard import open_shown_tasks
 
 
@@ -105,10 +104,8 @@ class GaussianMixture(Uncertain, Answers):
         Criteria of 1, 2, ... components on the pooled samples, the lower the better.
     selection_ : xarray.Dataset, only after ``n_components="auto"``
         The curve: score, gain of the last component, and criteria, with standard errors.
-    n_iter_ : int
-        Most EM iterations of a kept partition.
-    n_passes_ : int
-        How many of the ``polish`` passes were taken.
+    n_iter_, n_passes_ : int
+        Most EM iterations of a kept partition, and how many ``polish`` passes were taken.
     lower_bound_ : float
         Mean log density a row of the final model over the rows that checked it, in nats, weighted
         where rows have weights.
@@ -253,7 +250,7 @@ class GaussianMixture(Uncertain, Answers):
             tasks = stack.enter_context(open_shown_tasks(in_memory=source.in_memory))
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
-            tell = stack.enter_context(watched(tasks, ledger))
+            tell = stack.enter_context(followed(tasks, ledger))
             result = pipeline.fit(source, settings, tasks, ledger=ledger, emit=tell)
             take(self, result, partition_table(result.source or source, result), source.units)
             if ledger is not None:

@@ -147,7 +147,7 @@ class Event:
     total: int
     failed: int = 0
     text: str = ""
-    at: float = field(default_factory=time.time, compare=False)
+    at: float = field(default_factory=lambda: round(time.time(), 3), compare=False)
     arrivals: tuple[Arrival, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -161,7 +161,13 @@ class Event:
         told["at"] = _finite(self.at, 3)
         told |= {"arrivals": [one.as_list() for one in self.arrivals]} if self.arrivals else {}
         told |= {"facts": self.facts} if self.facts else {}
-        return json.dumps(plain(told), separators=(",", ":"), allow_nan=False)
+        from dfmr_dask.data.files import plain  # noqa: PLC0415  (who only reads does without)
+
+        write = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=plain).encode
+        try:
+            return write(told)
+        except ValueError:  # some number is none
+            return write(plain(told))
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Event:

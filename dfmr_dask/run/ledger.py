@@ -12,6 +12,7 @@ model.npz           the mixture
 partitions.zarr     the table of partitions, and as partitions.csv
 standard_errors.zarr how sure the mixture is, where that can be told; mixture.png draws it
 pieces.zarr         the table of pieces that the way was chosen by, and as pieces.csv
+performance.html    Dask's report of what its cluster did, on request
 summary.json        last: its presence is the mark of a finished run
 
 Every file appears whole or not at all, and nothing but the summary says that the rest is complete.
@@ -42,13 +43,16 @@ from dfmr_dask.data.stores import write_dataset
 from dfmr_dask.errors import InvalidMessage, RunFolderExists, RunUnfinished
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
-from dfmr_dask.run.places import aside, check_room, forget, set_aside
+from dfmr_dask.run.lock import is_held
+from dfmr_dask.run.places import aside, check_room, forget, how_to_go_on, set_aside
+from dfmr_dask.run.reading import SCHEMA, check_schema
 from dfmr_dask.run.results import as_csv
 from dfmr_dask.selection.curve import Selection, as_plain, selection_from
 
 DESCRIPTION, SUMMARY, MESSAGES = "run.json", "summary.json", "messages"
 PIECES, START, UNANSWERED = "pieces.json", "start.npz", "unanswered.json"
 SELECTION, WAY, EVENTS = "selection.json", "likeness.json", "events.jsonl"
+PERFORMANCE = "performance.html"
 LARGEST_JSON = 1 << 28
 
 
@@ -131,23 +135,23 @@ class Ledger:
         Raises
         ------
         RunUnfinished
-            When there is no run, or it was cut short.
+            When there is no run, it is still going, or it was cut short.
+        NewerRun
+            When a later version has written it.
         """
         folder = Path(folder)
         if not cls.holds_run(folder):
             raise RunUnfinished(f"{folder} holds no run: there is no {DESCRIPTION} in it")
         if not (folder / SUMMARY).is_file():
-            earlier = aside(folder)
-            kept = f" The run that it was to replace is kept in {earlier}." * earlier.is_dir()
-            raise RunUnfinished(
-                f"the run in {folder} did not finish: there is no {SUMMARY}. The command that "
-                f"began it goes on where it stopped.{kept}"
-            )
+            now = f"is still going: `dfmr show {folder} --watch` follows it"
+            cut = f"did not finish: there is no {SUMMARY}. {how_to_go_on(folder)}"
+            raise RunUnfinished(f"the run in {folder} {now if is_held(folder) else cut}")
+        cls(folder).description()  # refuses one of a later version
         return cls(folder)
 
     def describe(self, description: Mapping[str, Any], pieces: Mapping[str, Any]) -> None:
         """Write what the run is about; that it is running, which the summary overrules."""
-        write_json(self.folder / DESCRIPTION, {"state": "running", **description})
+        write_json(self.folder / DESCRIPTION, {"state": "running", "schema": SCHEMA, **description})
         write_json(self.folder / PIECES, pieces)
         (self.folder / MESSAGES).mkdir(exist_ok=True)
 
@@ -244,8 +248,10 @@ class Ledger:
         return (self.folder / SUMMARY).is_file()
 
     def description(self) -> dict[str, Any]:
-        """Return settings, source and identity of the run."""
-        return dict(read_json(self.folder / DESCRIPTION, LARGEST_JSON))
+        """Return settings, source and identity of the run; one of a later version raises."""
+        told = dict(read_json(self.folder / DESCRIPTION, LARGEST_JSON))
+        check_schema(told, self.folder)
+        return told
 
     def pieces(self) -> dict[str, Any]:
         """Return where partitions lay and what was there when the run began."""

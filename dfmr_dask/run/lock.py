@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ if sys.platform != "win32":
 
 LOCK = ".lock"  # hidden, since it may stay
 LONGEST = 200  # characters of a lock file that are quoted
+TRIES, PAUSE = 3, 0.02  # seconds between them
 
 
 @contextmanager
@@ -54,6 +56,30 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)  # and with it the lock is gone; the file may stay
 
 
+def is_held(folder: Path) -> bool:
+    """Tell whether somebody works in a folder now; nothing is written there.
+
+    Whoever wants to begin in it at this very moment is not turned away: :func:`locked` tries more
+    than once.
+    """
+    path = folder / LOCK
+    if sys.platform == "win32":
+        return path.exists()
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a disk that knows no locks tells nothing
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _taken(path: Path) -> int:
     """Open the lock file and hold it, or raise."""
     if sys.platform == "win32":  # no such locks: the file itself is the lock
@@ -63,7 +89,7 @@ def _taken(path: Path) -> int:
             raise FolderBusy(f"{_told(path)}; if that is not so, remove {path}") from error
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _hold(descriptor)
         # whoever held it may have removed the folder between the two lines above
         if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
             raise BlockingIOError
@@ -73,6 +99,18 @@ def _taken(path: Path) -> int:
             raise
         raise FolderBusy(f"{_told(path)}; wait for it, or stop it") from error
     return descriptor
+
+
+def _hold(descriptor: int) -> None:
+    """Lock a file, or raise; who only looks whether it is held lets go at once."""
+    for left in reversed(range(TRIES)):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(PAUSE)
+    return None
 
 
 def _told(path: Path) -> str:

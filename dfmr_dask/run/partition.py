@@ -29,6 +29,7 @@ from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.tasks import Failure, described
 from dfmr_dask.run.valid import Reader, Valid, read_valid
+from dfmr_dask.run.worker_log import logged
 
 # A feature: of the common start, for each component, where partitions share components. Such a
 # partition has few rows of some of them, which would fit noise, or what other components have.
@@ -76,6 +77,7 @@ class Drawn:
     read: int = 0
 
 
+@logged
 def draw(partition: int, reader: Reader, settings: LocalSettings) -> Drawn | Failure:
     """Draw the samples A and B of a partition."""
     try:
@@ -112,6 +114,7 @@ def seen(partition: int, drawn: Drawn | Failure) -> int | Failure:
     return drawn.rows if isinstance(drawn, Drawn) else drawn
 
 
+@logged
 def propose(
     partition: int,
     drawn: Drawn | Failure,
@@ -147,6 +150,7 @@ def propose(
     return lie  # type: ignore[no-any-return]  # liars send what they like
 
 
+@logged
 def score(
     partition: int,
     drawn: Drawn | Failure,
@@ -167,6 +171,7 @@ def score(
     return Scores(values, to_fit, to_score, drawn.rows, drawn.mass, drawn.read)
 
 
+@logged
 def fit(
     partition: int,
     reader: Reader,

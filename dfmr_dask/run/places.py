@@ -100,6 +100,13 @@ def set_aside(folder: Path) -> Path | None:
     return place
 
 
+def how_to_go_on(folder: Path) -> str:
+    """Say what becomes of a run that did not finish."""
+    earlier = aside(folder)
+    kept = f" The run that it was to replace is kept in {earlier}." * earlier.is_dir()
+    return f"The command that began it goes on where it stopped.{kept}"
+
+
 def forget(place: Path) -> None:
     """Remove what was set aside; links in it are removed, and not what they lead to."""
     shutil.rmtree(place)

@@ -29,6 +29,7 @@ from dfmr_dask.run.context import Context, by_attack
 from dfmr_dask.run.partition import LocalSettings
 from dfmr_dask.run.tasks import Failure, described
 from dfmr_dask.run.valid import Reader, read_valid
+from dfmr_dask.run.worker_log import logged
 
 Answers = Sequence["Step | None"]
 
@@ -70,6 +71,7 @@ class Polished:
     note: str = ""
 
 
+@logged
 def step(
     partition: int,
     reader: Reader,

@@ -15,8 +15,10 @@ from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.partition import Drawn, LocalSettings
 from dfmr_dask.run.tasks import Failure, described
+from dfmr_dask.run.worker_log import logged
 
 
+@logged
 def resemble(
     partition: int,
     drawn: Drawn | Failure,

@@ -18,8 +18,10 @@ from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.partition import Drawn, LocalSettings
 from dfmr_dask.run.tasks import Failure
+from dfmr_dask.run.worker_log import logged
 
 
+@logged
 def improve(
     partition: int,
     drawn: Drawn | Failure,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dfmr_dask.run.events import CLOSING, RUN, STATES, Arrival, Event
+from dfmr_dask.show.pace import Pace
 
-WINDOW = 30.0  # seconds that rates are taken over
-SHORTEST = 2.0  # seconds before a rate can be told
-FEWEST = 3  # tasks before it can be told how long the others take
 LARGEST = 1_000_000  # partitions that are told apart, whatever a stream says
 CODE = {name: code for code, name in enumerate(STATES)}
 HERE = frozenset(("fitted", "empty", "kept", "dropped", "failed"))
@@ -90,7 +87,7 @@ class RunState:
     _seconds: list[float | None] = field(default_factory=list)
     _log_likelihoods: list[float | None] = field(default_factory=list)
     _reasons: dict[int, str] = field(default_factory=dict)
-    _recent: deque[tuple[float, int, int]] = field(default_factory=deque)
+    _pace: Pace = field(default_factory=Pace)
 
     def take(self, event: Event) -> None:
         """Take in what happened next."""
@@ -104,7 +101,8 @@ class RunState:
         if event.stage != RUN:
             now = self.stages[event.stage]
             now.done, now.total, now.failed = event.done, event.total, event.failed
-            self._remember(event)
+            came = sum(one.rows or 0 for one in event.arrivals if one.state in HERE)
+            self._pace.note(event.at, event.done, came)
 
     @property
     def finished(self) -> bool:
@@ -120,25 +118,15 @@ class RunState:
     @property
     def rows_per_second(self) -> float | None:
         """Rows that arrived a second lately; None until it can be told."""
-        span = self._span()
-        if span is None:
-            return None
-        return sum(rows for _, _, rows in list(self._recent)[1:]) / span
+        return self._pace.rows_per_second
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds that the stage still takes if it goes on as lately; None until that can be told.
-
-        It takes a few tasks, and seconds, before anything can be said; a stage of one task, or one
-        whose last tasks have not come for long, says nothing.
-        """
-        span, now = self._span(), self.stages.get(self.stage)
-        if span is None or now is None or self.finished:
+        """Seconds that the stage still takes if it goes on as lately; None until that is known."""
+        now = self.stages.get(self.stage)
+        if now is None or self.finished:
             return None
-        came = self._recent[-1][1] - self._recent[0][1]
-        if came < FEWEST:
-            return None
-        return (now.total - now.done) * span / came
+        return self._pace.seconds_for(now.total - now.done)
 
     def snapshot(self) -> dict[str, Any]:
         """Return all of it as plain values, for a page.
@@ -220,7 +208,7 @@ class RunState:
             return
         again = event.stage in self.stages and event.done < self.stages[event.stage].done
         if event.stage != self.stage or again:
-            self._recent.clear()
+            self._pace = Pace()
         self.stage = event.stage
         self.stages.setdefault(event.stage, Stage())
 
@@ -252,19 +240,6 @@ class RunState:
         if "verdict" in facts:
             self.verdict = facts["verdict"]
         self.outcome |= {name: facts[name] for name in CLOSING if name in facts}
-
-    def _remember(self, event: Event) -> None:
-        """Keep how far the stage was, and the rows that came, for as long as rates look back."""
-        came = sum(one.rows or 0 for one in event.arrivals if one.state in HERE)
-        self._recent.append((event.at, event.done, came))
-        while len(self._recent) > 2 and event.at - self._recent[1][0] > WINDOW:
-            self._recent.popleft()
-
-    def _span(self) -> float | None:
-        if not self._recent:
-            return None
-        span = self._recent[-1][0] - self._recent[0][0]
-        return span if span >= SHORTEST else None
 
     def _partitions(self) -> dict[str, Any]:
         return {
