@@ -82,6 +82,19 @@ def lingers() -> None:
     time.sleep(0.3)
 
 
+@dataclass(frozen=True)
+class Until:
+    """Wait until a file is there, for some minutes at most."""
+
+    path: Path
+
+    def __call__(self) -> None:
+        for _ in range(3000):
+            if self.path.exists():
+                return
+            time.sleep(0.1)
+
+
 def at_work() -> int:
     lingers()
     return os.getpid()

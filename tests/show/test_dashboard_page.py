@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+import zarr
 from distributed import Client, LocalCluster
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 
+from dfmr_dask import GaussianMixture, open_source
+from dfmr_dask.experiments.populations import population, write_gaussians
+from dfmr_dask.run.cluster import local_cluster
 from dfmr_dask.show.dashboard import install
 from dfmr_dask.show.partition_columns import MOST_SHOWN
 from tests.browser import NARROW, Browser
+from tests.run.faults import After, Until, breaks, faulty
 from tests.show.told_runs import HOSTILE, judged, lies, tell, told_run
 
 GRID = """
@@ -49,6 +56,8 @@ for (const figure of Bokeh.documents[0].roots()) {
 return out;
 """
 OUTCOME = "24 of 40 partitions kept, 8 dropped, 4 failed, 4 empty."
+MIXED = "return ['waiting', 'fitting', 'kept', 'dropped'].every(one => seen.includes(one))"
+LIARS = range(0, 40, 4)
 FIGURES = ("dfmr_grid", "dfmr_map", "dfmr_distances", "dfmr_likelihoods")
 
 
@@ -210,3 +219,42 @@ def test_before_any_run_the_page_says_what_it_is_for(browser: Browser) -> None:
         tell(client, "first", told_run(12, name="first"))
         browser.wait(DRAWN, "state", 12)
         assert browser.errors() == []
+
+
+def test_the_page_fills_in_while_a_run_goes_on(browser: Browser, tmp_path: Path) -> None:
+    truth = population(3, 2, separation=5.0, seed=7)
+    store = write_gaussians(tmp_path / "rows.zarr", truth, 12_000, chunk_rows=300, seed=7)
+    rows = zarr.open_array(store)
+    for i in LIARS:  # a sensor that mixed up its columns
+        rows[300 * i : 300 * (i + 1)] = rows[300 * i : 300 * (i + 1)][:, ::-1]
+    word = tmp_path / "go on"  # whoever comes after the first 25 waits for it
+    waits = After(Until(word), 25, tmp_path / "calls")
+    source = faulty(open_source(store), {**dict.fromkeys(range(40), waits), 5: breaks})
+    model = GaussianMixture(3, random_state=1)
+    with (
+        local_cluster(n_workers=2) as cluster,
+        Client(cluster) as client,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        opened(browser, client)
+        fitting = aside.submit(model.fit, source)
+        browser.wait(DRAWN, "state", 40)
+        browser.wait(f"const seen = (() => {{{COLUMN}}})(); {MIXED}", "state", patience=240)
+        so_far = column(browser, "state")
+        assert "provisional If the run ended now" in browser.text()
+        browser.screenshot("live")
+        word.touch()
+        verdict = fitting.result().verdict_
+        browser.wait_for(f"{len(verdict.kept)} of 40 partitions kept, 10 dropped, 1 failed.")
+        states, reasons = column(browser, "state"), column(browser, "reason")
+        valid, text = column(browser, "rows"), browser.text()
+        browser.screenshot("done")
+        assert browser.errors() == []
+    assert so_far.count("waiting") + so_far.count("fitting") >= 14
+    assert so_far.count("dropped") <= 10
+    assert [i for i in range(40) if states[i] == "kept"] == list(verdict.kept)
+    assert {i: reasons[i] for i in range(40) if states[i] == "dropped"} == dict(verdict.dropped)
+    assert set(LIARS) == set(verdict.dropped)
+    assert "this partition is broken" in reasons[5]
+    assert sum(valid) - valid[5] == 300 * 39
+    assert all(f"{stage} " in text for stage in ("start", "fit", "aggregate"))
