@@ -21,6 +21,7 @@ from dfmr_dask.show.pictures.style import FATES, THEME
 from dfmr_dask.show.summary import Summary
 
 REPORT = "report.html"
+IN_MEMORY = "in memory"  # where rows lie that have no path
 TITLES = {
     "doubts": "Doubts and notes",
     "places": "Where the partitions lie",
@@ -190,6 +191,8 @@ def _values(found: Found) -> dict[str, Any]:
 
 def _title(location: str) -> str:
     """Return the end of a path or URL; the whole of it stands below."""
+    if location == IN_MEMORY:
+        return "Rows in memory"
     parts = [part for part in location.replace("\\", "/").split("/") if part]
     return "/".join(parts[-2:]) if parts else location
 
