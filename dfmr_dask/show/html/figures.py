@@ -147,6 +147,8 @@ def agreement(found: Found) -> list[Picture]:
     dropped = [one["id"] for one in found.summary["dropped"]]
     matrix = distance_matrix(said, center, dropped)
     some = f" {matrix.left_out:,} of the partitions are not shown." if matrix.left_out else ""
+    if np.isinf(matrix.distances).any():
+        some += " Empty cells: no component has rows enough to be compared."
     return [
         drawn(
             "matrix",

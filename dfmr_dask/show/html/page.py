@@ -149,6 +149,7 @@ def _values(found: Found) -> dict[str, Any]:
     fates, likeness = set(fates_of(table)), summary.get("likeness")
     return {
         "summary": summary,
+        "in_memory": IN_MEMORY,
         "title": _title(str(summary["source"])),
         "finished": summary.get("finished", ""),
         "style": style("report.css"),

@@ -137,7 +137,7 @@ def plot_deviations(found: Deviations, *, ax: Axes | None = None) -> Axes:
     ticks: list[int] = []
     for name in dict.fromkeys(name for name, _ in columns):
         at = [i for i, (one, _) in enumerate(columns) if one == name]
-        ticks += at if len(columns) <= NUMBERED else [at[i] for i in shown_ticks(len(at), 7)]
+        ticks += at if len(columns) <= NUMBERED else [at[i] for i in shown_ticks(len(at), 7)[:-1]]
         axis.text(float(np.mean(at)), -0.62, name, ha="center", va="bottom", fontsize=8)
         axis.axvline(at[-1] + 0.5, color=RULE, linewidth=1.2)
     axis.set_xticks(ticks, labels=[str(columns[i][1]) for i in ticks])
