@@ -95,6 +95,8 @@ def as_svg(figure: Figure, key: str, title: str, description: str) -> Markup:
     out = StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}), catch_warnings():
         filterwarnings("ignore", r"Glyph \d+")  # the page's own fonts have what ours lack
+        figure.draw_without_rendering()  # lays out what savefig would lay out twice
+        figure.set_layout_engine("none")
         figure.savefig(out, format="svg", transparent=True, dpi=DPI, metadata=NO_FACTS)
     text = out.getvalue()
     body = text[text.index(">", text.index("<svg")) + 1 :]
