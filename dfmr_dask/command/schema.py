@@ -235,12 +235,12 @@ class WaitingSection(Section):
 
 
 class RunSection(Section):
-    """Where the results go, the seed, and whether a report is written, with how many rows."""
+    """Where the results go, the seed of everything drawn, and how many rows pictures may show."""
 
     folder: str
     seed: Seed = 0
-    sample_rows: Annotated[int, Field(ge=0)] = ROWS
     report: bool = True
+    sample_rows: Annotated[int, Field(ge=0)] = ROWS
 
 
 Recipe = Annotated[GaussianRecipe | PhotographsRecipe, Field(discriminator="kind")]
