@@ -98,7 +98,10 @@ def _distances(estimates: Estimates, center: int) -> tuple[Array, str]:
     squares = [studentized_block(block, near) ** 2 for block in blocks_at(near, middle)]
     if near.weights.shape[1] > 1:
         squares.append(studentized_weights(near) ** 2)
-    return np.asarray(np.sqrt(np.mean(squares, axis=0))), "standard errors"
+    found = np.sqrt(np.mean(squares, axis=0))
+    if not np.isfinite(found[~np.eye(len(found), dtype=bool)]).any():  # no component is tested
+        return ctd(estimates), "CTD-KL"
+    return np.asarray(found), "standard errors"
 
 
 def _chosen(

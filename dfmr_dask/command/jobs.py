@@ -213,8 +213,11 @@ def _written(
         disagreement=shares,
         errors=_errors(config, result, settings.aggregator),
     )
-    found = partial(Found.of, ledger, partitions=table, result=result, picture=files.get("picture"))
-    summary = with_report(folder, summary, found)
+    if config.run.report:
+        found = partial(
+            Found.of, ledger, partitions=table, result=result, picture=files.get("picture")
+        )
+        summary = with_report(folder, summary, found)
     ledger.finish(summary)
     return summary
 

@@ -316,6 +316,7 @@ class RunSection(Section):
 
     folder: str
     seed: Seed = 0
+    report: bool = True
     sample_rows: Annotated[int, Field(ge=0)] = ROWS
     performance_report: bool = False
 

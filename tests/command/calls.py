@@ -23,6 +23,7 @@ SMALL = {
         "source.rows_per_partition=1000",
         "mixture.n_components=5",
         "cluster.memory_per_worker=2GiB",
+        "run.report=false",
     ),
     "paper-simulation": (
         "simulate.rows=24000",
@@ -30,6 +31,7 @@ SMALL = {
         "simulate.n_features=3",
         "simulate.separation=8",
         "aggregate.rho=3",
+        "run.report=false",
     ),
 }
 

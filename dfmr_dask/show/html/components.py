@@ -9,8 +9,10 @@ from typing import Any
 from dfmr_dask.show.html.found import Found
 from dfmr_dask.show.html.numbers import counted, number
 from dfmr_dask.show.pictures.mixture import telling_features
+from dfmr_dask.show.pictures.style import shortened
 
 MOST_FEATURES, MOST_COMPONENTS = 6, 60
+LONGEST = 40  # characters of a name
 MOST_DIGITS = 8  # behind the point
 
 
@@ -32,7 +34,7 @@ def component_table(found: Found) -> dict[str, Any]:
         title += f"; the {MOST_COMPONENTS} heaviest of {counted(len(every), 'component')}"
     return {
         "title": title,
-        "features": [found.features[j] for j in chosen],
+        "features": [(shortened(found.features[j], LONGEST), found.features[j]) for j in chosen],
         "rows": [_row(k, one, name, chosen) for k, one in enumerate(every[:MOST_COMPONENTS])],
         "notes": told["notes"],
     }

@@ -24,7 +24,7 @@ from dfmr_dask.show.html.svg import Picture, as_svg, drawn
 from dfmr_dask.show.pictures import deviations, estimates, mixture, partitions, selection
 from dfmr_dask.show.pictures.goodness import plot_goodness
 from dfmr_dask.show.pictures.pieces import pieces_figure
-from dfmr_dask.show.pictures.style import look, named
+from dfmr_dask.show.pictures.style import look, shortened
 
 WIDE, THIRD = (7.6, 2.9), (3.9, 3.1)  # inches
 WIDEST_PICTURE = 1000  # pixels of the labels on their grid
@@ -147,6 +147,8 @@ def agreement(found: Found) -> list[Picture]:
     dropped = [one["id"] for one in found.summary["dropped"]]
     matrix = distance_matrix(said, center, dropped)
     some = f" {matrix.left_out:,} of the partitions are not shown." if matrix.left_out else ""
+    if np.isinf(matrix.distances).any():
+        some += " Empty cells: no component has rows enough to be compared."
     return [
         drawn(
             "matrix",
@@ -230,7 +232,7 @@ def components(found: Found) -> list[Picture]:
     pairs = mixture.telling_pairs(model)
     shown = [_density(found)] if not pairs else []
     for k, pair in enumerate(pairs):
-        names = " and ".join(named(found.features, j) for j in pair)
+        names = " and ".join(shortened(found.features[j], 60) for j in pair)
         shown.append(
             drawn(
                 f"pair{k}",
@@ -287,7 +289,7 @@ def _density(found: Found) -> Picture:
         lambda axis: mixture.plot_density(
             found.mixture, found.features[0], errors=found.errors, rows=rows, ax=axis
         ),
-        f"density along {found.features[0]} and the components under it",
+        f"density along {shortened(found.features[0], 60)} and the components under it",
         "The density of the mixture and, dashed, of its components"
         + ("." if rows is None else ", over a histogram of a sample of rows."),
         size=(3.9, 3.5),

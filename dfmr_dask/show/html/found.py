@@ -61,8 +61,9 @@ class Found:
 
     @property
     def features(self) -> list[str]:
-        """Names of the features."""
-        return [str(name) for name in self.summary["features"]]
+        """Names of the features, and numbers of those that have none."""
+        names = [str(name) for name in self.summary["features"]]
+        return [name if name.strip() else f"x{j}" for j, name in enumerate(names)]
 
     @property
     def dims(self) -> list[str]:

@@ -95,17 +95,13 @@ def as_svg(figure: Figure, key: str, title: str, description: str) -> Markup:
     out = StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}), catch_warnings():
         filterwarnings("ignore", r"Glyph \d+")  # the page's own fonts have what ours lack
+        figure.draw_without_rendering()  # lays out what savefig would lay out twice
+        figure.set_layout_engine("none")
         figure.savefig(out, format="svg", transparent=True, dpi=DPI, metadata=NO_FACTS)
     text = out.getvalue()
     body = text[text.index(">", text.index("<svg")) + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.S)
-    body = re.sub(r'<g id="[^"]*"', "<g", body)
-    body = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', body)
-    body = re.sub(r'xlink:href="#', f'href="#{key}-', body)
-    body = body.replace("xlink:href", "href").replace("url(#", f"url(#{key}-")
-    body = re.sub(r"(font: [^;\"]*?px) [^;\"]+", r"\1 var(--sans)", body)
-    body = re.sub(r"#[0-9a-f]{6}\b", lambda found: COLORS.get(found[0], found[0]), body)
-    body = re.sub(r"(\d\.\d{2})\d+", r"\1", body)
+    body = re.sub(r"<[^>]*>", lambda found: _tag(found[0], key), body)  # texts stay as they are
     width, height = (72.0 * side for side in figure.get_size_inches())
     head = Markup(
         '<svg viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" '
@@ -115,13 +111,13 @@ def as_svg(figure: Figure, key: str, title: str, description: str) -> Markup:
     return head + Markup(body.strip())  # matplotlib escapes the texts that it draws
 
 
-def chip(role: str, text: str) -> Markup:
-    """Return a colored mark with a text, as legends have it.
-
-    Examples
-    --------
-    >>> from dfmr_dask.show.html.svg import chip
-    >>> chip("kept", "<kept>")
-    Markup('<span class="chip kept">&lt;kept&gt;</span>')
-    """
-    return Markup('<span class="chip {}">{}</span>').format(role, text)
+def _tag(tag: str, key: str) -> str:
+    """Return a tag without its name in matplotlib, with the colors and the font of the page."""
+    if tag.startswith("<g "):
+        tag = re.sub(r' id="[^"]*"', "", tag)
+    tag = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', tag)
+    tag = tag.replace('xlink:href="#', f'href="#{key}-').replace("xlink:href", "href")
+    tag = tag.replace("url(#", f"url(#{key}-")
+    tag = re.sub(r"(font: [^;\"]*?px) [^;\"]+", r"\1 var(--sans)", tag)
+    tag = re.sub(r"#[0-9a-f]{6}\b", lambda found: COLORS.get(found[0], found[0]), tag)
+    return re.sub(r"(\d\.\d{2})\d+", r"\1", tag)  # hundredths of a point are enough

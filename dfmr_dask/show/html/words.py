@@ -16,6 +16,7 @@ from dfmr_dask.run.settings import MAX_COMPONENTS, Settings
 from dfmr_dask.show.html.numbers import counted, listed, number
 from dfmr_dask.show.pictures.deviations import deviations_of
 from dfmr_dask.show.pictures.partitions import fates_of, gates_of, ratios
+from dfmr_dask.show.pictures.style import shortened
 from dfmr_dask.show.report import FILTERING, grouped
 
 MOST_ROWS = 60  # partitions in the table of those that were left out
@@ -100,15 +101,14 @@ def left_out(
 ) -> tuple[list[LeftOut], list[str]]:
     """Return the partitions that were left out, and a summary of those beyond the table.
 
-    Those that failed come first, then those that are furthest, where not all can be shown.
+    Where not all can be shown, those are that are furthest, and some of those that failed.
     """
     fates, far, ids = fates_of(table), ratios(table), table["partition"].values
     reasons = {one["id"]: one["reason"] for kind in ("dropped", "failed") for one in summary[kind]}
-    chosen = np.flatnonzero(np.isin(fates, ("dropped", "failed")))
-    if len(chosen) > MOST_ROWS:
-        reach = np.where(fates[chosen] == "failed", np.inf, np.nan_to_num(far[chosen], nan=0.0))
-        chosen = chosen[np.argsort(-reach, kind="stable")]
-    shown = np.sort(chosen[:MOST_ROWS])
+    failed, dropped = (np.flatnonzero(fates == fate) for fate in ("failed", "dropped"))
+    furthest = dropped[np.argsort(-np.nan_to_num(far[dropped], nan=0.0), kind="stable")]
+    some = failed[: max(MOST_ROWS // 3, MOST_ROWS - len(dropped))]
+    shown = np.sort(np.concatenate([some, furthest[: MOST_ROWS - len(some)]]))
     deviating = deviations_of(table, MOST_TOLD)
     rows = [
         LeftOut(
@@ -122,7 +122,8 @@ def left_out(
         for i in shown
     ]
     beyond = [
-        {"id": int(ids[i]), "reason": reasons.get(int(ids[i]), "")} for i in chosen[MOST_ROWS:]
+        {"id": int(ids[i]), "reason": reasons.get(int(ids[i]), "")}
+        for i in np.setdiff1d(np.concatenate([failed, dropped]), shown)
     ]
     return rows, [cut(line) for line in grouped(beyond)[:12]]
 
@@ -159,7 +160,7 @@ def reason_words(reason: str) -> list[str]:
 
 def deviation_words(one: Deviation, features: list[str]) -> str:
     """Return what deviates, and by how much, with the name of the feature."""
-    along = "" if one.feature is None else f" along {features[one.feature]}"
+    along = "" if one.feature is None else f" along {shortened(features[one.feature], 60)}"
     sign = "+" if one.standard_errors > 0 else ""
     far = f"{sign}{number(one.standard_errors)}"
     return f"{far}\u2002{one.parameter} of component {one.component}{along}"

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.explanations import NOTABLE, Deviation, largest
 from dfmr_dask.show.pictures.partitions import fates_of
-from dfmr_dask.show.pictures.style import PALETTE, RULE, axes_of, plain_colorbar, ramp
+from dfmr_dask.show.pictures.style import PALETTE, RULE, axes_of, plain_colorbar, ramp, shown_ticks
 
 DEVIATION = "deviation_"  # what the columns of parameters begin with
-MOST_SHOWN = 40  # partitions
-MOST_COLUMNS = 60  # components of all parameters together
+MOST_SHOWN = 24  # partitions
+MOST_COLUMNS = 90  # components of all parameters together
+NUMBERED = 40  # columns, up to which each has its number
 FURTHEST = 1e6  # standard errors, beyond which all are the same
 
 
@@ -88,7 +89,23 @@ def most_deviating(table: xr.Dataset, most: int = MOST_SHOWN) -> Deviations:
     known = np.isfinite(both).all(axis=1)
     dropped, both = dropped[known], both[known]
     first = np.sort(np.argsort(-both.max(axis=1), kind="stable")[:most])
-    return Deviations(table["partition"].values[dropped[first]], columns, both[first])
+    shown = _telling(columns, both[first], MOST_COLUMNS // len(parts))
+    return Deviations(
+        table["partition"].values[dropped[first]],
+        [columns[j] for j in shown],
+        both[np.ix_(first, shown)],
+    )
+
+
+def _telling(
+    columns: list[tuple[str, int]], values: NDArray[np.float64], most: int
+) -> NDArray[np.intp]:
+    """Return the columns of the components that deviate most, all parameters of each."""
+    numbers = np.array([k for _, k in columns])
+    if not len(values) or len(np.unique(numbers)) <= most:
+        return np.arange(len(columns))
+    worst = [values[:, numbers == k].max() for k in range(int(numbers.max()) + 1)]
+    return np.flatnonzero(np.isin(numbers, np.argsort(worst)[::-1][:most]))
 
 
 def plot_deviations(found: Deviations, *, ax: Axes | None = None) -> Axes:
@@ -105,22 +122,25 @@ def plot_deviations(found: Deviations, *, ax: Axes | None = None) -> Axes:
     Axes
         Cells within three standard errors are empty.
     """
-    shown = found.values[:, :MOST_COLUMNS]
+    shown, columns = found.values, found.columns
     axis = axes_of(ax, (7.2, 0.9 + 0.19 * len(shown)))
     high = min(max(10.0 * NOTABLE, float(shown.max(initial=1.0))), FURTHEST)
     picture = axis.imshow(
         np.ma.masked_less(shown, NOTABLE), cmap=ramp(PALETTE[1], 0.12), aspect="auto",
         norm=LogNorm(NOTABLE, high, clip=True), interpolation="nearest",
     )  # fmt: skip
-    bar = axis.figure.colorbar(picture, ax=axis, label="standard errors", pad=0.02)
+    bar = axis.figure.colorbar(
+        picture, ax=axis, label="standard errors", pad=0.02, fraction=0.025, aspect=24
+    )
     plain_colorbar(bar)
     axis.set_yticks(range(len(shown)), labels=[str(i) for i in found.partitions])
-    columns = found.columns[: shown.shape[1]]
-    axis.set_xticks(range(len(columns)), labels=[str(k) for _, k in columns])
+    ticks: list[int] = []
     for name in dict.fromkeys(name for name, _ in columns):
         at = [i for i, (one, _) in enumerate(columns) if one == name]
+        ticks += at if len(columns) <= NUMBERED else [at[i] for i in shown_ticks(len(at), 7)[:-1]]
         axis.text(float(np.mean(at)), -0.62, name, ha="center", va="bottom", fontsize=8)
         axis.axvline(at[-1] + 0.5, color=RULE, linewidth=1.2)
+    axis.set_xticks(ticks, labels=[str(columns[i][1]) for i in ticks])
     axis.set(xlabel="component", ylabel="partition")
     axis.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
     axis.set_yticks(np.arange(len(shown) + 1) - 0.5, minor=True)

@@ -47,13 +47,14 @@ def plot_matrix(
     Returns
     -------
     Axes
-        The stronger a cell's color, the further apart its two estimates are.
+        The stronger a cell's color, the further apart its two estimates are; empty where no
+        component of both has rows enough to be compared.
     """
     axis, m = axes_of(ax), len(found.ids)
     apart = found.distances[~np.eye(m, dtype=bool) & np.isfinite(found.distances)]
     high = max(float(apart.max(initial=0.0)), 1e-9)
     low = min(max(float(apart.min(initial=high)), 1e-4 * high), 0.25 * high)
-    shown = np.where(np.isfinite(found.distances), np.maximum(found.distances, low), high)
+    shown = np.ma.masked_invalid(np.maximum(found.distances, low))
     picture = axis.imshow(
         shown, cmap=ramp(PALETTE[1], 0.03), norm=LogNorm(low, high), interpolation="nearest"
     )

@@ -23,6 +23,7 @@ from dfmr_dask.show.pictures.style import (
     PAPER,
     RULE,
     axes_of,
+    literal,
     plain_logarithm,
     ramp,
     shortened,
@@ -97,7 +98,7 @@ def plot_order(table: xr.Dataset, *, ax: Axes | None = None) -> Axes:
                       va="center")  # fmt: skip
     axis.set(xlim=(0, columns), ylim=(lines, 0), aspect="equal", xticks=[])
     starts = shown_ticks(lines)
-    axis.set_yticks([i + 0.5 for i in starts], [str(i * columns) for i in starts])
+    axis.set_yticks([i + 0.5 for i in starts], [f"{i * columns:,}" for i in starts])
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     return axis
@@ -122,7 +123,7 @@ def plot_along(table: xr.Dataset, dim: str | None = None, *, ax: Axes | None = N
     axis = axes_of(ax, (7.2, 3.0))
     at = table["partition" if dim is None else dim].values
     _scatter(axis, at, ratios(table), fates_of(table), 1.0)
-    axis.set_xlabel("partition" if dim is None else shortened(dim))
+    axis.set_xlabel("partition" if dim is None else literal(dim))
     axis.set_ylabel("distance / cut-off")
     return axis
 
@@ -194,7 +195,7 @@ def plot_map(
     ):
         ticks = shown_ticks(len(values), 5)
         put(ticks, labels=[place_text(values[i]) for i in ticks])
-        (axis.set_ylabel if dim == rows else axis.set_xlabel)(shortened(dim))
+        (axis.set_ylabel if dim == rows else axis.set_xlabel)(literal(dim))
     return axis
 
 
@@ -204,7 +205,7 @@ def place_text(value: Any) -> str:
         return str(np.datetime_as_string(value, unit="D"))
     if isinstance(value, int | float | np.number):
         return f"{float(value):.4g}"
-    return shortened(value, 10)
+    return literal(shortened(value, 10))
 
 
 def _cells(axis: Axes, fates: Fates, columns: int, lines: int) -> None:

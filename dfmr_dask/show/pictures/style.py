@@ -133,12 +133,16 @@ def shown_ticks(n: int, most: int = 6) -> list[int]:
 
 
 def shortened(text: Any, most: int = 24) -> str:
-    """Return a name that fits beside an axis, as it is: no part of it is taken for mathematics."""
+    """Return a name in one line, of so many characters at most."""
     words = " ".join(str(text).split())
-    words = words if len(words) <= most else f"{words[: most - 1]}…"
-    return words.replace("$", r"\$")
+    return words if len(words) <= most else f"{words[: most - 1]}…"
+
+
+def literal(text: Any) -> str:
+    """Return a name for an axis, as it is: no part of it is taken for mathematics."""
+    return shortened(text).replace("$", r"\$")
 
 
 def named(features: Sequence[str] | None, j: int) -> str:
-    """Return the name of a feature for an axis, or its number."""
-    return shortened(features[j]) if features is not None else f"x{j}"
+    """Return the name of a feature for an axis, or its number where it has none."""
+    return literal(features[j]) if features is not None and features[j].strip() else f"x{j}"

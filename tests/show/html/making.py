@@ -23,7 +23,7 @@ from dfmr_dask.show.html.found import Found
 from dfmr_dask.show.html.page import with_report
 from dfmr_dask.show.summary import facts_of, summarize
 
-ROWS = 1000  # of a partition, as the messages claim
+ROWS = 400  # of a partition, as the messages claim
 
 
 def truth(order: int, d: int, kind: str = "diag") -> Mixture:
@@ -70,7 +70,7 @@ def said(
 def source_of(m: int, d: int, features: Sequence[str] | None = None) -> Source:
     """A source in memory of m partitions, none of whose rows is read."""
     names = [f"x{i}" for i in range(d)] if features is None else list(features)
-    return open_source(np.zeros((m * 4, d)), features=names, n_partitions=m)
+    return open_source(np.zeros((m * ROWS, d)), features=names, n_partitions=m)
 
 
 def finished(

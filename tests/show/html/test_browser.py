@@ -12,6 +12,7 @@ from dfmr_dask.show.pictures.style import THEME
 from tests.browser import NARROW, WIDE, Browser
 from tests.show.html.making import made
 
+PAPER = (718, 1000)  # what A4 has between its margins, in pixels of CSS
 BOXES = """return [...document.querySelectorAll("figure svg")].map(one => {
   const box = one.getBoundingClientRect();
   return [box.width, box.height, one.querySelectorAll("path").length];
@@ -82,6 +83,12 @@ def test_it_prints_in_light_colors_and_nothing_is_cut_off(browser: Browser, page
     assert base64.b64decode(pdf).startswith(b"%PDF")
     browser.prefer("dark", media="print")
     assert brightness(browser.ask("return getComputedStyle(document.body).color")) < 0.3
+    browser.resize(PAPER)
+    assert browser.overflow() <= 0
+    tables = (
+        "return [...document.querySelectorAll('.table')].map(e => e.scrollWidth - e.clientWidth)"
+    )
+    assert max(browser.ask(tables)) <= 0
     tall = "return getComputedStyle(document.querySelector('.tall')).maxHeight"
     assert browser.ask(tall) == "none"
 

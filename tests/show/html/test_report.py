@@ -12,16 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 
 from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.command.cli import main
+from dfmr_dask.command.config import configuration
 from dfmr_dask.data.source import open_source
 from dfmr_dask.errors import InvalidMessage, RunUnfinished
 from dfmr_dask.run.lock import locked
 from dfmr_dask.run.results import verdict_table
 from dfmr_dask.selection.curve import selected
 from dfmr_dask.show.html.found import found_in
-from dfmr_dask.show.html.page import report_html, write_report
+from dfmr_dask.show.html.page import report_html, with_report, write_report
+from dfmr_dask.show.html.words import python, settings_yaml
 from tests.show.html.making import finished, made, said, truth
 
 MOST_BYTES = 5_000_000
@@ -292,3 +295,21 @@ def test_files_that_are_missing_or_spoiled_are_named(tmp_path: Path) -> None:
     (tmp_path / "run" / "partitions.zarr" / "zarr.json").unlink()
     with pytest.raises(InvalidMessage, match="lacks something that a report is made of"):
         write_report(tmp_path / "run")
+
+
+def test_settings_of_the_page_are_a_configuration_that_runs(usual: Path) -> None:
+    found = found_in(usual)
+    told = yaml.safe_load(settings_yaml(found.description))
+    again = configuration({**told, "source": {**told["source"], "path": "a.zarr"}})
+    assert again.mixture.n_components == found.mixture.n_components
+    compile(python(found.description), "page", "exec")
+
+
+def test_a_page_that_cannot_be_drawn_loses_no_run(tmp_path: Path) -> None:
+    def broken(summary: dict) -> None:
+        raise RuntimeError("no pictures today")
+
+    told = with_report(tmp_path, {"files": {"model": "m"}, "notes": ["one"]}, broken)
+    assert told["files"] == {"model": "m"}
+    assert "no pictures today" in told["notes"][1]
+    assert not list(tmp_path.iterdir())
