@@ -25,12 +25,15 @@ class Coordinates:
         1 / rows, between honest partitions.
     trusted : mask of shape (m,)
         Who is trusted at first.
+    independent : bool
+        As in :class:`dfmr_dask.families.base.Block`.
     """
 
     name: str
     values: Array
     rows: Array
     trusted: Mask
+    independent: bool = False
 
     @property
     def degrees(self) -> int:

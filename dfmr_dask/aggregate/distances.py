@@ -235,7 +235,7 @@ def blocks_at(estimates: Estimates, center: Mixture) -> tuple[Block, ...]:
     if len(parts) == 1:
         return parts[0]
     return tuple(
-        Block(same[0].name, np.concatenate([b.coordinates for b in same]), same[0].shared)
+        same[0]._replace(coordinates=np.concatenate([b.coordinates for b in same]))
         for same in zip(*parts, strict=True)
     )
 

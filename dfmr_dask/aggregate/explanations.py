@@ -13,6 +13,7 @@ from dfmr_dask.aggregate.distances import component_rows
 from dfmr_dask.aggregate.estimates import Estimates
 from dfmr_dask.mixture import Mixture
 
+MANY = 2000  # parameters, of which chance makes some deviate by more standard errors than 3
 NOTABLE = 3.0  # standard errors from which a deviation is told
 Deviations = Mapping[str, NDArray[np.float64]]
 
@@ -81,5 +82,10 @@ def largest(found: Deviations, i: int, number: int = 3) -> Iterator[Deviation]:
         k, j = np.unravel_index(int(np.argmax(np.abs(values[i]))), values[i].shape)
         feature = None if name == "weight" else int(j)
         tops.append(Deviation(int(k), name, feature, float(values[i, k, j])))
-    tops.sort(key=lambda one: -abs(one.standard_errors))
+    tops.sort(key=lambda one: _by_chance(found[one.parameter][i].size) - abs(one.standard_errors))
     yield from (one for one in tops[:number] if abs(one.standard_errors) > NOTABLE)
+
+
+def _by_chance(size: int) -> float:
+    """How far the largest of very many deviations lies by chance, in standard errors."""
+    return float(np.sqrt(2.0 * np.log(size))) if size > MANY else 0.0

@@ -167,7 +167,8 @@ def _coordinates(
     """Lay the blocks flat, each with the ball of those who are trusted at first."""
     blocks = blocks_at(near, reference)
     counts = component_rows(near)
-    told = counts * _told_by_sizes(near.rows, sum(b.coordinates[0].size for b in blocks))[:, None]
+    coupled = sum(b.coordinates[0].size for b in blocks if not b.independent)
+    told = counts * _told_by_sizes(near.rows, coupled)[:, None]
     total = np.mean([studentized_block(b, near, [center])[:, 0] ** 2 for b in blocks], axis=0)
     everybody = np.ones(len(near), dtype=bool)
     trusted = closest_half(total, everybody)
@@ -176,7 +177,8 @@ def _coordinates(
         m, _, p = block.coordinates.shape
         rows = near.rows[:, None] if block.shared else np.where(large, told, 0.0)
         values = block.coordinates.reshape(m, -1)
-        out.append(Coordinates(block.name, values, np.repeat(rows, p, axis=1), trusted))
+        each = np.repeat(rows, p, axis=1)
+        out.append(Coordinates(block.name, values, each, trusted, block.independent))
     if rule.weights == "shared" and near.weights.shape[1] > 1:
         columns = partial(studentized_weights, near)
         ball, distances = attention(columns, len(near))
@@ -192,7 +194,8 @@ def _told_by_sizes(rows: NDArray[np.float64], parameters: int) -> NDArray[np.flo
     """How much a row tells in each partition, next to those of the partition in the middle, (m,).
 
     Variances of estimates are 1/n in the limit only: from n rows and p parameters they were seen to
-    be about 1 + .7 p/n times that (K = 5, d = 10, n of 300 to 6000). Where all have the same rows,
+    be about 1 + .7 p/n times that (K = 5, d = 10, n of 300 to 6000); parameters of columns that are
+    estimated independently of each other do not count. Where all have the same rows,
     the level of the trusted says so.
     """
     more = 1.0 + MORE_FROM_FEW * parameters / rows

@@ -18,9 +18,6 @@ POWER_STEPS = 30
 ELEMENTS = 1 << 21  # of a temporary array
 ONE_APART, FEW_ONE_APART = 4.5, 60.0  # the same for the best of some hundred single coordinates
 HUNDREDS, EACH_TENFOLD = 300, 0.15  # and so much more, for ten times as many
-# Standard errors: in a coordinate of counts honest estimates may lie in two heaps without a spread,
-# those who saw the rare one and those who did not.
-LEAST_WITHIN = 0.5
 SMALLEST_IN_ONE, FEWEST_IN_ONE = 0.1, 15  # share, partitions: fewer tell nothing of hundreds
 Apart = Callable[[Coordinates, Mask], tuple[Array, float, int] | None]
 
@@ -75,7 +72,10 @@ def _along_the_widest(block: Coordinates, left: Mask) -> tuple[Array, float, int
     number = int(left.sum())
     deviations = residuals(block, left)
     deviations /= spread_of(deviations, block.rows, left, False)
-    along = deviations @ _widest(deviations[left] - deviations[left].mean(axis=0))
+    if block.independent and block.degrees > number:
+        along = _with_others(deviations, left)
+    else:
+        along = deviations @ _widest(deviations[left] - deviations[left].mean(axis=0))
     fewest = max(FEWEST_IN_GROUP, int(SMALLEST_GROUP * number))
     distances, sizes = _best_splits(along[left, None], fewest)
     if distances[0] <= APART + FEW_APART / number:
@@ -92,7 +92,7 @@ def _in_one_coordinate(block: Coordinates, left: Mask) -> tuple[Array, float, in
     fewest = max(FEWEST_IN_GROUP, int(SMALLEST_IN_ONE * number))
     step = max(1, ELEMENTS // number)  # columns at a time: temporary arrays stay small
     parts = [
-        _best_splits(deviations[left, first : first + step], fewest, LEAST_WITHIN)
+        _best_splits(deviations[left, first : first + step], fewest, float(block.independent))
         for first in range(0, block.degrees, step)
     ]
     distances, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -101,6 +101,24 @@ def _in_one_coordinate(block: Coordinates, left: Mask) -> tuple[Array, float, in
     if distances[best] <= more * (ONE_APART + FEW_ONE_APART / number):
         return None
     return deviations[:, best], float(distances[best]), int(sizes[best])
+
+
+def _with_others(deviations: Array, left: Mask) -> Array:
+    """Return where everybody lies along what those left have in common with each other.
+
+    Of far more coordinates than partitions each partition has a direction of its own, along which
+    it stands alone, and the widest spread is but the largest of these. What tells groups are the
+    products of different partitions: without the squares, noise has no direction.
+    """
+    middle = deviations[left].mean(axis=0)
+    some = deviations[left] - middle
+    products = some @ some.T
+    np.fill_diagonal(products, 0.0)
+    shared = np.linalg.eigh(products)[1][:, -1]
+    out = np.empty(len(deviations))
+    out[left] = shared
+    out[~left] = (deviations[~left] - middle) @ some.T @ shared / max(abs(products).max(), 1e-300)
+    return out
 
 
 def _widest(centered: Array) -> Array:
@@ -119,7 +137,8 @@ def _widest(centered: Array) -> Array:
 def _best_splits(values: Array, fewest: int, least: float = 0.0) -> tuple[Array, NDArray[np.intp]]:
     """For each column (m, q) the two groups that are farthest apart, in pooled spreads.
 
-    No pooled spread is taken to be below ``least``.
+    A spread below ``least`` is not believed: of rare levels and alleles all but a few partitions
+    have none, and agree to the bit.
 
     Returns distances (q,) and sizes (q,) of the lower groups.
     """

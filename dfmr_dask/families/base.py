@@ -52,11 +52,15 @@ class Block(NamedTuple):
     coordinates : ndarray of shape (..., K, p), or (..., 1, p) when the components share it
     shared : bool
         One block for all components (``tied``), estimated from all rows of a partition.
+    independent : bool
+        Columns are estimated independently of each other, so that there may be many more
+        coordinates than partitions without any direction in which these spread widest.
     """
 
     name: str
     coordinates: NDArray[np.float64]
     shared: bool = False
+    independent: bool = False
 
 
 class Family(Protocol):

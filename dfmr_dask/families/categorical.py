@@ -151,7 +151,7 @@ class Categorical(Entrywise):
         length = self._summed(mirror * mirror)
         turned = z - mirror * self.spread(2.0 * self._summed(mirror * z) / length)
         kept = np.delete(np.arange(z.shape[-1]), last)
-        return (Block(self.parameter, turned[..., kept]),)
+        return (Block(self.parameter, turned[..., kept], independent=True),)
 
     def feature_blocks(self, params: Params, center: Params) -> tuple[Block, ...]:
         """Of each feature the level whose probability deviates most."""

@@ -298,7 +298,8 @@ class Entrywise:
 
     def blocks(self, params: Params, center: Params) -> tuple[Block, ...]:  # noqa: D102
         middle = self.stabilized(center[self.parameter])
-        return (Block(self.parameter, self.stabilized(params[self.parameter]) - middle),)
+        off = self.stabilized(params[self.parameter]) - middle
+        return (Block(self.parameter, off, independent=True),)
 
     def feature_blocks(self, params: Params, center: Params) -> tuple[Block, ...]:  # noqa: D102
         return tuple(block._replace(name=self.singular) for block in self.blocks(params, center))
