@@ -19,6 +19,7 @@
     python -m dfmr_dask.experiments.studies unlike
     python -m dfmr_dask.experiments.studies genotypes
     python -m dfmr_dask.experiments.studies genotypes-own
+    python -m dfmr_dask.experiments.studies counts
 
 Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
 """
@@ -37,6 +38,7 @@ from dfmr_dask.data.source import open_source
 from dfmr_dask.experiments.accuracy import error, ratio_interval
 from dfmr_dask.experiments.alike_stores import alike_stores
 from dfmr_dask.experiments.alikeness import attacked, shared_components, significance
+from dfmr_dask.experiments.counts import counts
 from dfmr_dask.experiments.coverage import coverage
 from dfmr_dask.experiments.genetic_faults import genetic_faults, own_faults
 from dfmr_dask.experiments.insiders import insiders
@@ -228,6 +230,7 @@ STUDIES: Mapping[str, Callable[..., Sequence[Any]]] = {
     "unlike": unlike,
     "genotypes": genetic_faults,
     "genotypes-own": own_faults,
+    "counts": counts,
 }
 
 
