@@ -30,10 +30,11 @@ from dfmr_dask.aggregate.distances import (
     studentized_weights,
 )
 from dfmr_dask.aggregate.estimates import Estimates
-from dfmr_dask.families.base import Block
+from dfmr_dask.families.base import Block, take
 
 PARTS = ("copies", "groups", "spread")  # of the blocks, which a comparison can leave out
 FEWEST_PARTITIONS = 10  # below this many the cut is several times the usual distance
+MOST_IN_L2 = 200  # discrete columns, of which L2 distances still tell something
 SMALLEST_CUT = 1e-3  # in standard errors: equal estimates differ by rounding alone
 PAPER_RHO = 1.35
 UNITS = ("partition", "component", "entry")
@@ -167,8 +168,17 @@ def through_ctd(estimates: Estimates, rule: Rule) -> Filtered:
 
 
 def through_l2(estimates: Estimates, rule: Rule) -> Filtered:
-    """L² distances around their own center: the paper's filter."""
-    return _through("l2", partial(l2, estimates), estimates, rule)
+    """L² distances around their own center: the paper's filter.
+
+    Densities of many discrete columns are all but orthogonal, and nothing is left to compare but
+    their norms (EVIDENCE 8): that is said.
+    """
+    found = _through("l2", partial(l2, estimates), estimates, rule)
+    many = found.estimates.family.n_features(take(found.estimates.params, 0))
+    if found.estimates.family.needs_spread or many <= MOST_IN_L2:
+        return found
+    doubt = f"L2 distances of {many} discrete columns have no power: choose gates='blocks'"
+    return replace(found, doubts=(doubt,))
 
 
 def through_fisher(estimates: Estimates, rule: Rule) -> Filtered:

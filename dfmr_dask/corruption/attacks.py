@@ -12,6 +12,7 @@ from dfmr_dask.aggregate.alignment import saturated_cost
 from dfmr_dask.corruption.kinds import Attack, Attacked, Knowledge
 from dfmr_dask.corruption.rows import FAULTS
 from dfmr_dask.families.base import Params
+from dfmr_dask.families.unconstrained import Chart, covered
 from dfmr_dask.mixture import Mixture
 
 SNEAKED_ROWS = 5.0  # too few for anybody to test the component that they make up
@@ -25,7 +26,10 @@ def _honest(mixture: Mixture, knowledge: Knowledge) -> Attacked:
 
 
 def _means(mixture: Mixture, knowledge: Knowledge) -> Attacked:
-    """Means drawn from N(0, size² I)."""
+    """Means drawn from N(0, size² I); of other families natural parameters, size deviations off."""
+    if not _has_means(mixture):
+        length = knowledge.size * mixture.n_features**0.5
+        return _moved(mixture, _struck(mixture, knowledge), length, knowledge.own)
     drawn = knowledge.own.normal(scale=knowledge.size, size=mixture.params["means"].shape)
     return mixture.weights, _with_means(mixture, drawn, _struck(mixture, knowledge))
 
@@ -53,7 +57,11 @@ def _weights(mixture: Mixture, knowledge: Knowledge) -> Attacked:
 
 
 def _sign_flip(mixture: Mixture, knowledge: Knowledge) -> Attacked:
-    """Means with the opposite sign."""
+    """Means with the opposite sign; of other families natural parameters: alleles are swapped."""
+    if not _has_means(mixture):
+        chart = _chart(mixture)
+        turned = chart.params(-chart.vectors(mixture.params))
+        return mixture.weights, _replaced(mixture, turned, _struck(mixture, knowledge))
     flipped = -mixture.params["means"]
     return mixture.weights, _with_means(mixture, flipped, _struck(mixture, knowledge))
 
@@ -145,7 +153,7 @@ ATTACKS: Mapping[str, Attack] = {
     "none": Attack(_honest, harmless=True, stages=("messages",)),
     "data": Attack(_honest, stages=("rows",)),
     "mean": Attack(_means, 100.0, "some"),
-    "covariance": Attack(_covariances, None, "some"),
+    "covariance": Attack(_covariances, None, "some", spreads=True),
     "weight": Attack(_weights),
     "sign_flip": Attack(_sign_flip, None, "some"),
     "shift": Attack(_shift, 10.0, "some"),
@@ -153,8 +161,8 @@ ATTACKS: Mapping[str, Attack] = {
     "imitate": Attack(_imitate, 10.0),
     "huddle": Attack(_huddle, 10.0),
     "wide": Attack(_wide, 20.0, "one"),
-    "shrink": Attack(_shrink, 0.25, "some"),
-    "needle": Attack(_needle, 1e-6, "one"),
+    "shrink": Attack(_shrink, 0.25, "some", spreads=True),
+    "needle": Attack(_needle, 1e-6, "one", spreads=True),
     "sneak": Attack(_sneak, 1000.0, "one"),
     "component": Attack(_component, 15.0, "one"),
     "duplicate": Attack(_duplicate, harmless=True),
@@ -190,7 +198,16 @@ def _matched(mixture: Mixture, known: Mixture) -> Chosen:
 
 
 def _moved(mixture: Mixture, struck: Chosen, length: float, rng: np.random.Generator) -> Attacked:
-    """Move means by a length in the whitened coordinates of each component, in random ways."""
+    """Move means by a length in the whitened coordinates of each component, in random ways.
+
+    Of other families natural parameters are moved, in deviations of a row.
+    """
+    if not _has_means(mixture):
+        chart = _chart(mixture)
+        vectors = chart.vectors(mixture.params)
+        ways = rng.standard_normal(vectors.shape)
+        ways *= length / np.linalg.norm(ways, axis=1, keepdims=True)
+        return mixture.weights, _replaced(mixture, chart.params(vectors + ways), struck)
     means = mixture.params["means"]
     ways = rng.standard_normal(means.shape)
     ways *= length / np.linalg.norm(ways, axis=1, keepdims=True)
@@ -200,6 +217,26 @@ def _moved(mixture: Mixture, struck: Chosen, length: float, rng: np.random.Gener
     else:
         steps = np.sqrt(mixture.params["variances"]) * ways
     return mixture.weights, _with_means(mixture, means + steps, struck)
+
+
+def _has_means(mixture: Mixture) -> bool:
+    return "means" in mixture.params
+
+
+def _chart(mixture: Mixture) -> Chart:
+    """Return vectors of parameters about a mixture's; raise where its family has none."""
+    if not covered(mixture.family):
+        raise ValueError(f"the attack moves parameters; {mixture.family.name!r} has no chart")
+    made: Chart = getattr(mixture.family, "chart")(mixture.params)  # noqa: B009
+    return made
+
+
+def _replaced(mixture: Mixture, params: Params, struck: Chosen) -> Params:
+    """Take over all parameters of the components that are struck."""
+    changed = dict(mixture.params)
+    for name, values in params.items():
+        changed = dict(_with(changed, name, struck, values))
+    return changed
 
 
 def _scaled(mixture: Mixture, struck: Chosen, factor: float) -> Params:
@@ -229,8 +266,13 @@ def _tied(mixture: Mixture) -> bool:
 
 
 def _traces(mixture: Mixture) -> NDArray[np.float64]:
-    """How broad and light each component is: the trace of its covariance over its weight."""
+    """How broad and light each component is: the trace of its covariance over its weight.
+
+    Of other families than Gaussians, how light.
+    """
     params = mixture.params
+    if not _has_means(mixture):
+        return np.asarray(1.0 / mixture.weights)
     if "covariances" in params:
         variances = np.diagonal(params["covariances"], axis1=1, axis2=2)
     else:

@@ -72,6 +72,8 @@ class Attack:
         those of another population in their place (``data``).
     share : bool
         Whether the size is a share, of SNPs or genotypes.
+    spreads : bool
+        Whether it changes covariances, which only Gaussians have.
     """
 
     strike: Strike
@@ -81,3 +83,4 @@ class Attack:
     stages: tuple[str, ...] = ("proposals", "messages")
     rows: RowStrike | None = None
     share: bool = False
+    spreads: bool = False

@@ -71,21 +71,22 @@ def _weights(change: Callable[[Any], Any]) -> Callable[[Mixture], Raw]:
 
 
 def _means(change: Callable[[Any], Any]) -> Callable[[Mixture], Raw]:
-    """Spoil the means."""
+    """Spoil the means, or whatever parameters the family has first."""
 
     def make(mixture: Mixture) -> Raw:
         params = dict(mixture.params)
-        return mixture.weights, {**params, "means": change(params["means"])}
+        name = next(iter(params))
+        return mixture.weights, {**params, name: change(params[name])}
 
     return make
 
 
 def _spread(change: Callable[[Any], Any]) -> Callable[[Mixture], Raw]:
-    """Spoil the covariances, or the variances of families that have those."""
+    """Spoil the covariances, or variances, or whatever parameters the family has last."""
 
     def make(mixture: Mixture) -> Raw:
         params = dict(mixture.params)
-        name = "covariances" if "covariances" in params else "variances"
+        name = list(params)[-1]
         return mixture.weights, {**params, name: change(params[name])}
 
     return make
@@ -119,6 +120,9 @@ def _other_order(mixture: Mixture) -> Raw:
 
 def _other_dimension(mixture: Mixture) -> Raw:
     """Say every feature, and one more: a mixture of rows that nobody has."""
+    if "means" not in mixture.params:
+        wider = {n: np.concatenate([a, a[:, :1]], axis=1) for n, a in mixture.params.items()}
+        return mixture.weights, wider
     order, d = mixture.params["means"].shape
     params: dict[str, Any] = {"means": np.zeros((order, d + 1))}
     if "covariances" in mixture.params:

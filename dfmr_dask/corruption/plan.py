@@ -10,6 +10,7 @@ import numpy as np
 
 from dfmr_dask.corruption.attacks import ATTACKS
 from dfmr_dask.corruption.kinds import Attack
+from dfmr_dask.families.base import Family
 from dfmr_dask.message import LARGEST_COUNT
 from dfmr_dask.randomness import Stage, generator
 
@@ -104,6 +105,15 @@ class Corruption:
                     f"component {k} is to be struck; mixtures of {n_components} components have "
                     f"0 to {n_components - 1}"
                 )
+
+    def check_family(self, family: Family) -> None:
+        """Raise ValueError when the attack changes covariances, and the family has none."""
+        if ATTACKS[self.attack].spreads and not family.needs_spread:
+            able = [name for name, one in ATTACKS.items() if not one.spreads]
+            raise ValueError(
+                f"attack {self.attack!r} changes covariances, which family {family.name!r} does "
+                f"not have; those that it can be attacked by: {able}"
+            )
 
     def strikes(self, stage: str) -> bool:
         """Tell whether something is said there that is not so."""

@@ -70,6 +70,7 @@ def corrupted(
         return forged(mixture, turn)
     row, known = ATTACKS[corruption.attack], known or mixture
     corruption.check_order(known.n_components)
+    corruption.check_family(mixture.family)
     size = corruption.size if corruption.size is not None else row.size
     knowledge = Knowledge(
         known=known,

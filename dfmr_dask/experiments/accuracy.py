@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.transport import transport_costs
-from dfmr_dask.families.base import take
+from dfmr_dask.families.base import Statistics
 from dfmr_dask.mixture import Mixture
 
 
 def error(estimate: Mixture, truth: Mixture) -> float:
     """Transport distance between an estimate and the truth.
 
-    Both marginals are the weights; moving a component costs |mu - mu'| + |S^½ - S'^½|_F, and in
-    other families |z - z'| of its variance-stabilised coordinates.
+    Both marginals are the weights; moving a component costs |mu - mu'| + |S^½ - S'^½|_F, and
+    |z - z'| in the coordinates of the blocks for families other than Gaussians.
 
     Parameters
     ----------
@@ -33,23 +33,14 @@ def error(estimate: Mixture, truth: Mixture) -> float:
     >>> error(at(0.5), at(0.0))
     0.5
     """
-    cost = (_of_gaussians if "means" in truth.params else _of_coordinates)(estimate, truth)
-    return float(transport_costs(estimate.weights[None], truth.weights[None], cost[None])[0])
-
-
-def _of_gaussians(estimate: Mixture, truth: Mixture) -> NDArray[np.float64]:
+    if "means" not in truth.params:
+        cost = np.linalg.norm(_coordinates(estimate)[:, None] - _coordinates(truth)[None], axis=-1)
+        return float(transport_costs(estimate.weights[None], truth.weights[None], cost[None])[0])
     there, here = estimate.params["means"], truth.params["means"]
     cost = np.linalg.norm(there[:, None] - here[None], axis=-1)
     roots, true_roots = _roots(estimate), _roots(truth)
-    return np.asarray(cost + np.linalg.norm(roots[:, None] - true_roots[None], axis=(-2, -1)))
-
-
-def _of_coordinates(estimate: Mixture, truth: Mixture) -> NDArray[np.float64]:
-    """Costs (K, K'), of coordinates that need no center: any will do."""
-    center = take(truth.params, np.zeros(1, dtype=np.intp))
-    found, true = (one.family.blocks(one.params, center) for one in (estimate, truth))
-    here, there = (np.concatenate([b.coordinates for b in side], axis=-1) for side in (found, true))
-    return np.asarray(np.linalg.norm(here[:, None] - there[None], axis=-1))
+    cost = cost + np.linalg.norm(roots[:, None] - true_roots[None], axis=(-2, -1))
+    return float(transport_costs(estimate.weights[None], truth.weights[None], cost[None])[0])
 
 
 def ratio_interval(
@@ -72,6 +63,16 @@ def ratio_interval(
     means = pairs[:, index].mean(axis=2)
     low, high = np.quantile(means[0] / means[1], [0.025, 0.975])
     return float(pairs[0].mean() / pairs[1].mean()), float(low), float(high)
+
+
+def _coordinates(mixture: Mixture) -> NDArray[np.float64]:
+    """Coordinates of all blocks, (K, p), at one and the same place for every mixture."""
+    family, one = mixture.family, np.ones(mixture.n_components)
+    everybody = family.expected_statistics(mixture.params, one)
+    still = Statistics(everybody.count, {n: np.ones_like(a) for n, a in everybody.moments.items()})
+    center = family.from_statistics(still)  # of categories a uniform one, else any will do
+    blocks = family.blocks(mixture.params, center)
+    return np.concatenate([block.coordinates for block in blocks], axis=-1)
 
 
 def _roots(mixture: Mixture) -> NDArray[np.float64]:

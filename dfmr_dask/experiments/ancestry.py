@@ -34,8 +34,21 @@ DRIFT = 0.1  # F_ST of other populations to these
 Array = NDArray[np.float64]
 
 
-def history() -> Any:
-    """Return the demography, as msprime has it."""
+def history(splits: tuple[float, float] = SPLITS) -> Any:
+    """Return the demography, as msprime has it.
+
+    Parameters
+    ----------
+    splits : (float, float)
+        Generations since Europe and East Asia became two populations each, the former later.
+
+    Raises
+    ------
+    ValueError
+        When that was before Europe and East Asia split, or in the other order.
+    """
+    if not 0.0 < splits[0] < splits[1] < T_EURASIA:
+        raise ValueError(f"splits={splits}; wanted generations below {T_EURASIA:.0f}, in order")
     import msprime  # noqa: PLC0415  # an extra
 
     now = {"Europe": N_EUROPE * np.exp(GROWTH_EUROPE * T_EURASIA)}
@@ -50,11 +63,11 @@ def history() -> Any:
     told.add_population(name="Ancestors", initial_size=N_AFRICA)
     for one, other, rate in _migrants(EUROPE, ASIA):
         told.set_symmetric_migration_rate([one, other], rate)
-    told.add_population_split(time=SPLITS[0], derived=list(EUROPE), ancestral="Europe")
-    told.add_population_split(time=SPLITS[1], derived=list(ASIA), ancestral="Asia")
+    told.add_population_split(time=splits[0], derived=list(EUROPE), ancestral="Europe")
+    told.add_population_split(time=splits[1], derived=list(ASIA), ancestral="Asia")
     for since, europe, asia in (
-        (SPLITS[0], ("Europe",), ASIA),
-        (SPLITS[1], ("Europe",), ("Asia",)),
+        (splits[0], ("Europe",), ASIA),
+        (splits[1], ("Europe",), ("Asia",)),
     ):
         for one, other, rate in _migrants(europe, asia):
             told.add_symmetric_migration_rate_change(since, [one, other], rate)
@@ -155,7 +168,13 @@ class People:
 
 
 def people(
-    each: int, seed: int, *, contigs: int = 100, length: int = 100_000, rate: float = 1.44e-8
+    each: int,
+    seed: int,
+    *,
+    contigs: int = 100,
+    length: int = 100_000,
+    rate: float = 1.44e-8,
+    splits: tuple[float, float] = SPLITS,
 ) -> People:
     """Simulate people of each population, with recombination and mutation along many contigs.
 
@@ -168,13 +187,15 @@ def people(
         Pieces of the genome, and their bases.
     rate : float
         Mutations, and crossings, a base and generation.
+    splits : (float, float)
+        As for :func:`history`.
     """
     import msprime  # noqa: PLC0415  # an extra
 
     rng = generator(seed, Stage.SIMULATE)
     made = msprime.sim_ancestry(
         dict.fromkeys(KEYS, each),
-        demography=history(),
+        demography=history(splits),
         sequence_length=length,
         recombination_rate=rate,
         num_replicates=contigs,
@@ -187,7 +208,7 @@ def people(
         )
         alleles = sequence.genotype_matrix().astype(np.int8)
         kept = np.flatnonzero(_rarer(alleles) >= RAREST)
-        parts.append(alleles[kept].reshape(len(kept), -1, 2))
+        parts.append(alleles[kept].reshape(len(kept), each * len(KEYS), 2))
         contig.append(np.full(len(kept), number + 1))
         position.append(sequence.sites_position[kept].astype(np.intp) + 1)
     order = rng.permutation(each * len(KEYS))

@@ -17,6 +17,9 @@
     python -m dfmr_dask.experiments.studies alike-attacked
     python -m dfmr_dask.experiments.studies shared-components
     python -m dfmr_dask.experiments.studies unlike
+    python -m dfmr_dask.experiments.studies genotypes
+    python -m dfmr_dask.experiments.studies genotypes-own
+    python -m dfmr_dask.experiments.studies counts
 
 Each prints one line a cell as soon as it is measured. Nothing here is needed by a run.
 """
@@ -35,7 +38,9 @@ from dfmr_dask.data.source import open_source
 from dfmr_dask.experiments.accuracy import error, ratio_interval
 from dfmr_dask.experiments.alike_stores import alike_stores
 from dfmr_dask.experiments.alikeness import attacked, shared_components, significance
+from dfmr_dask.experiments.counts import counts
 from dfmr_dask.experiments.coverage import coverage
+from dfmr_dask.experiments.genetic_faults import genetic_faults, own_faults
 from dfmr_dask.experiments.insiders import insiders
 from dfmr_dask.experiments.orders import (
     orders,
@@ -223,6 +228,9 @@ STUDIES: Mapping[str, Callable[..., Sequence[Any]]] = {
     "alike-attacked": attacked,
     "shared-components": shared_components,
     "unlike": unlike,
+    "genotypes": genetic_faults,
+    "genotypes-own": own_faults,
+    "counts": counts,
 }
 
 

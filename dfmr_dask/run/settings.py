@@ -174,6 +174,8 @@ class Settings:
             _check_positive(name, getattr(self, name), at_least=1)
         for name in ("tol", "reg_covar", "polish", "sample_rows"):
             _check_positive(name, getattr(self, name), at_least=0)
+        if self.outliers is not None and not self.family.needs_spread:
+            raise ValueError(f"outliers={self.outliers}: rows of {self.family.name!r} have none")
         if self.outliers is not None and not self.outliers > 0.0:
             raise ValueError(f"outliers={self.outliers!r}; wanted more than 0, or None")
         if self.rho is not None and self.rho < 1.0:
@@ -185,6 +187,7 @@ class Settings:
         if self.corruption is not None:
             most = self.selection.max_components if self.selection else self.n_components
             self.corruption.check_order(most)
+            self.corruption.check_family(self.family)
         if self.selection is not None and self.start is not None:
             raise ValueError("a start has an order; wanted none beside n_components='auto'")
         if self.corruption is None and "oracle" in (self.aggregator, *self.compare):

@@ -196,7 +196,7 @@ def _checked(
     """Return the rows that count, and the mixture of one component that fits them."""
     rows = np.asarray(sample.rows)[:most_rows]
     weights = None if sample.weights is None else np.asarray(sample.weights)[:most_rows]
-    if rows.dtype.kind != "f" or rows.ndim != 2 or rows.shape[1] != n_features:
+    if rows.dtype.kind not in "fiu" or rows.ndim != 2 or rows.shape[1] != n_features:
         raise ValueError(f"{rows.dtype} of shape {rows.shape}; wanted rows of {n_features} numbers")
     if weights is not None:
         weights = _checked_weights(weights, len(rows))
@@ -204,7 +204,10 @@ def _checked(
         weights = weights / weights.mean()
     if len(rows) < family.min_rows(1, n_features):
         raise ValueError(f"{len(rows)} rows; wanted {family.min_rows(1, n_features)} at least")
-    if not float(abs(rows).max()) <= LARGEST:
+    if why := family.complaint(rows):
+        raise ValueError(why)
+    largest = float(np.abs(np.where(np.isnan(rows), 0.0, rows)).max(initial=0.0))
+    if not (family.usable(rows).all() and largest <= LARGEST):
         raise ValueError(f"NaN, infinity, or numbers beyond {LARGEST:g} among its rows")
     return Sample(rows, weights), one_component(family, rows, weights, floor)
 
