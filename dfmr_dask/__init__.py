@@ -37,10 +37,23 @@ if TYPE_CHECKING:
     from dfmr_dask.estimator import GaussianMixture
     from dfmr_dask.parties import agree, answer, fit_local, propose
     from dfmr_dask.run.standard_errors import read_standard_errors
+    from dfmr_dask.show.displays import (
+        EstimatesDisplay,
+        GoodnessOfFitDisplay,
+        MixtureDisplay,
+        SelectionDisplay,
+        VerdictDisplay,
+    )
+    from dfmr_dask.show.html.page import write_report
 
 __version__ = "0.1.0"
 __all__ = [
+    "EstimatesDisplay",
     "GaussianMixture",
+    "GoodnessOfFitDisplay",
+    "MixtureDisplay",
+    "SelectionDisplay",
+    "VerdictDisplay",
     "__version__",
     "agree",
     "answer",
@@ -51,6 +64,7 @@ __all__ = [
     "read_mixture",
     "read_standard_errors",
     "reduce_mixture",
+    "write_report",
 ]
 
 _HOMES = {
@@ -63,7 +77,11 @@ _HOMES = {
     "read_mixture": "dfmr_dask.data.files",
     "read_standard_errors": "dfmr_dask.run.standard_errors",
     "reduce_mixture": "dfmr_dask.aggregate.reduction",
+    "write_report": "dfmr_dask.show.html.page",
 }
+_HOMES |= dict.fromkeys(
+    [name for name in __all__ if name.endswith("Display")], "dfmr_dask.show.displays"
+)
 
 
 def __getattr__(name: str) -> Any:

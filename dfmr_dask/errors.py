@@ -100,3 +100,7 @@ class LabelsDiffer(DfmrError, RuntimeError):
 
 class NoStandardErrors(DfmrError, ValueError):
     """A mixture, or a function of it, that nothing tells how sure it is."""
+
+
+class InvalidEvent(DfmrError, ValueError):
+    """A line that is no event of a run."""

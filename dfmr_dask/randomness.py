@@ -44,6 +44,9 @@ class Stage(IntEnum):
     CORRUPT_SAMPLE = 61
     CORRUPT_RESEMBLANCE = 70
     ALIKE_SPREAD = 71
+    SHOWN_ROWS = 80
+    FIT_PICTURE = 81
+    PROVISIONAL = 90
 
 
 def generator(seed: int, stage: Stage, partition: int = 0) -> np.random.Generator:

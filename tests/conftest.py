@@ -1,8 +1,10 @@
-"""Settings of the property tests."""
+"""Settings of the property tests, and the browser that tests of pages share."""
 
 from __future__ import annotations
 
 from hypothesis import settings
+
+pytest_plugins = ["tests.browser"]
 
 # Laws are searched at the same examples in every run, and no test depends on how fast it was.
 settings.register_profile("laws", deadline=None, derandomize=True, max_examples=25)

@@ -253,6 +253,19 @@ def show(run: Path, as_json: bool) -> None:
     show_summary(Ledger.open(run).summary(), as_json)
 
 
+@commands.command()
+@run_argument
+@click.option("--out", type=click.Path(path_type=Path), help="Of the page; RUN/report.html.")
+def report(run: Path, out: Path | None) -> None:
+    """Write the report of a finished RUN again, as one HTML page, from its folder alone.
+
+    RUN may be the folder of one of its aggregates, RUN/aggregates/NAME.
+    """
+    from dfmr_dask.show.html.page import write_report  # noqa: PLC0415
+
+    click.echo(str(write_report(run, out)))
+
+
 for command in (aggregate, select, shuffle, propose, agree, answer, fit_local):
     commands.add_command(command)
 

@@ -16,7 +16,7 @@ from dfmr_dask.command.preparation import fit_settings, opened
 from dfmr_dask.command.schema import RunConfig, SourceSection
 from dfmr_dask.data.files import read_facts, write_bytes, write_json, write_mixture
 from dfmr_dask.data.source import Source
-from dfmr_dask.data.stores import appearing_whole
+from dfmr_dask.data.stores import appearing_whole, write_dataset
 from dfmr_dask.errors import InvalidConfiguration, InvalidSource, RunFolderExists
 from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.label_folder import check_path
@@ -27,7 +27,9 @@ from dfmr_dask.run.results import Result, as_csv, verdict_table
 from dfmr_dask.run.standard_errors import FILE as ERRORS
 from dfmr_dask.run.standard_errors import write_errors
 from dfmr_dask.run.way import Way
-from dfmr_dask.show.mixture_picture import PICTURE, draw_result
+from dfmr_dask.show.html.found import Found
+from dfmr_dask.show.html.page import with_report
+from dfmr_dask.show.pictures.mixture import PICTURE, draw_result
 from dfmr_dask.show.summary import Summary, summarize
 
 
@@ -239,9 +241,12 @@ def _aggregate_written(
     out: Path, before: Mapping[str, Any], config: RunConfig, ledger: Ledger, result: Result
 ) -> Summary:
     """Write an aggregate, whose folder appears when it is whole."""
-    locations = [str(text) for text in ledger.partitions()["location"].values]
+    before_it = ledger.partitions()
+    locations = [str(text) for text in before_it["location"].values]
     table = verdict_table(locations, result.messages, result.verdict)
+    table = table.assign_coords({k: v for k, v in before_it.coords.items() if k != "partition"})
     names = {"model": "model.npz", "partitions_csv": "partitions.csv", "summary": SUMMARY}
+    names |= {"partitions": "partitions.zarr"}
     names |= {"mixture_picture": PICTURE}
     names |= {"standard_errors": ERRORS} if isinstance(result.errors, StandardErrors) else {}
     summary = summarize(
@@ -252,11 +257,17 @@ def _aggregate_written(
         files={key: str(out / name) for key, name in names.items()},
     )
     facts = read_facts(ledger.folder / names["model"])
+
+    def told(summary: Summary) -> Found:
+        return Found.of(ledger, summary, table, result)
+
     with appearing_whole(out) as partial:
         partial.mkdir()
         write_mixture(partial / names["model"], result.mixture, **facts)
         write_bytes(partial / names["partitions_csv"], as_csv(table))
+        write_dataset(partial / names["partitions"], table)
         write_errors(partial, result.errors, before["features"], facts.get("units"))
         draw_result(partial, result, before["features"])
+        summary = with_report(partial, summary, told, out)
         write_json(partial / names["summary"], summary)
     return summary

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from dfmr_dask.run.context import Context
 from dfmr_dask.run.events import Emit, Event, ignore
 from dfmr_dask.run.label_store import Written, write_answers
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.outlets import watched
 from dfmr_dask.run.pipeline import fit, timed
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result, partition_table
@@ -39,9 +41,11 @@ from dfmr_dask.run.selection import choose_order
 from dfmr_dask.run.tasks import Tasks
 from dfmr_dask.run.waiting import Waiting
 from dfmr_dask.selection.curve import Selection
-from dfmr_dask.show.mixture_picture import draw_result
-from dfmr_dask.show.pieces_picture import write_pieces_picture
-from dfmr_dask.show.selection_picture import write_selection_picture
+from dfmr_dask.show.html.found import Found
+from dfmr_dask.show.html.page import with_report
+from dfmr_dask.show.pictures.mixture import draw_result
+from dfmr_dask.show.pictures.pieces import write_pieces_picture
+from dfmr_dask.show.pictures.selection import write_selection_picture
 from dfmr_dask.show.summary import Summary, facts_of, summarize
 
 Say = Callable[[str], None]
@@ -86,17 +90,21 @@ def run(
         if ledger.is_finished():
             say(f"{folder} is finished, and nothing has changed since: nothing is computed")
             return ledger.summary()
-        with tasks_for(config.cluster, in_memory, say, config.waiting.waiting()) as tasks:
+        waiting = config.waiting.waiting()
+        with (
+            tasks_for(config.cluster, in_memory, say, waiting) as tasks,
+            watched(tasks, ledger, emit) as tell,
+        ):
             result = fit(
                 inputs.source,
                 settings,
                 tasks,
                 ledger=ledger,
-                emit=emit,
+                emit=tell,
                 replacement=inputs.replacement,
             )
             return _written(
-                config, inputs, ledger, result, {**seconds, **result.seconds}, tasks, emit
+                config, inputs, ledger, result, {**seconds, **result.seconds}, tasks, tell
             )
 
 
@@ -171,7 +179,8 @@ def _written(
     """Write model, table, labels and picture; last of all the summary."""
     folder, source = ledger.folder, result.source or inputs.source
     settings = result.settings or fit_settings(config)
-    files = write_model(ledger, source, result, partition_table(source, result))
+    table = partition_table(source, result)
+    files = write_model(ledger, source, result, table)
     files |= draw_result(folder, result, source.features)
     shares: dict[str, float] = {}
     if config.labels.write:
@@ -198,6 +207,8 @@ def _written(
         disagreement=shares,
         errors=_errors(config, result, settings.aggregator),
     )
+    found = partial(Found.of, ledger, partitions=table, result=result, picture=files.get("picture"))
+    summary = with_report(folder, summary, found)
     ledger.finish(summary)
     return summary
 

@@ -10,7 +10,12 @@ import numpy as np
 from dfmr_dask.data.source import Source
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.labelling import labels
-from dfmr_dask.show.picture import Segmentation, disagreement, segmentation_picture, thinned
+from dfmr_dask.show.pictures.segmentation import (
+    Segmentation,
+    disagreement,
+    segmentation_picture,
+    thinned,
+)
 
 
 def write_picture(

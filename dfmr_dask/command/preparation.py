@@ -188,6 +188,7 @@ def fit_settings(config: RunConfig) -> Settings:
     return Settings(
         family=COVARIANCE_TYPES[config.mixture.covariance_type],
         seed=config.run.seed,
+        sample_rows=config.run.sample_rows,
         corruption=attack.corruption() if attack else None,
         **fitted,
         **config.aggregate.model_dump(),

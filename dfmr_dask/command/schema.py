@@ -26,6 +26,7 @@ from dfmr_dask.data.choosing import KINDS, Wish
 from dfmr_dask.data.integrity import CHOICES
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.local.start import STARTS
+from dfmr_dask.run.sample import ROWS
 from dfmr_dask.run.settings import MAX_COMPONENTS, METHODS, PLACES, WEIGHTS, WORK_DTYPES
 from dfmr_dask.run.waiting import WORKER_TIMEOUT, Waiting
 
@@ -234,10 +235,11 @@ class WaitingSection(Section):
 
 
 class RunSection(Section):
-    """Where the results go, and the seed of everything that is drawn."""
+    """Where the results go, the seed of everything drawn, and how many rows pictures may show."""
 
     folder: str
     seed: Seed = 0
+    sample_rows: Annotated[int, Field(ge=0)] = ROWS
 
 
 Recipe = Annotated[GaussianRecipe | PhotographsRecipe, Field(discriminator="kind")]

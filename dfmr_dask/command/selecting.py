@@ -72,8 +72,8 @@ def _from_inboxes(
 def _show(found: Selection, told: Mapping[str, Any], out: Path | None, as_json: bool) -> None:
     """Print a curve, and write it with its picture into a folder if that is asked."""
     from dfmr_dask.data.files import plain, write_json  # noqa: PLC0415
+    from dfmr_dask.show.pictures.selection import selection_picture  # noqa: PLC0415
     from dfmr_dask.show.report import selection_text  # noqa: PLC0415
-    from dfmr_dask.show.selection_picture import selection_picture  # noqa: PLC0415
 
     if out is not None and out.exists() and not out.is_dir():
         raise InvalidConfiguration(f"--out {out} is a file; wanted a folder")

@@ -9,13 +9,14 @@ import dask.array as da
 import numpy as np
 from dask.base import compute
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dfmr_dask.data.features import Expected
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.estimator.inputs import is_table, opened
+from dfmr_dask.estimator.shown import Shown
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.labelling import labels, log_density, posterior
@@ -23,7 +24,7 @@ from dfmr_dask.run.labelling import labels, log_density, posterior
 FLOATS = (np.float64, np.float32)
 
 
-class Answers(DensityMixin, BaseEstimator):  # type: ignore[misc]
+class Answers(DensityMixin, Shown):  # type: ignore[misc]
     """Predictions of an estimator with a fitted ``mixture_``.
 
     NumPy and pandas input is answered at once, with NumPy arrays, and NaN or infinity raises, as

@@ -25,6 +25,7 @@ def take(model: Any, result: Result, partitions: xr.Dataset, units: Mapping[str,
     model.verdict_ = result.verdict
     model.partitions_ = partitions
     model.pieces_ = result.pieces
+    model.messages_ = result.messages
     model.likeness_ = None if result.way is None else result.way.likeness
     model.n_iter_ = max((message.n_iter for message in kept), default=1)
     model.n_passes_ = int(result.passes)

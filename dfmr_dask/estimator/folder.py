@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.record import recording, write_model
 from dfmr_dask.run.results import Result
 from dfmr_dask.run.settings import Settings
-from dfmr_dask.show.mixture_picture import draw_result
-from dfmr_dask.show.pieces_picture import write_pieces_picture
-from dfmr_dask.show.selection_picture import write_selection_picture
+from dfmr_dask.show.html.found import Found
+from dfmr_dask.show.html.page import with_report
+from dfmr_dask.show.pictures.mixture import draw_result
+from dfmr_dask.show.pictures.pieces import write_pieces_picture
+from dfmr_dask.show.pictures.selection import write_selection_picture
 from dfmr_dask.show.summary import facts_of, summarize
 
 # Which parameters stand in which section of a configuration.
@@ -50,6 +53,7 @@ def recorded_run(
         for section, names in SECTIONS.items()
     }
     told["run"] = {"folder": os.fspath(folder), "seed": settings.seed}
+    told["run"]["sample_rows"] = settings.sample_rows
     told["source"] = {"path": source.location, "features": feature_names(source.features)}
     told["source"] |= {name: getattr(parameters, name) for name in CUT}
     told["source"]["sample_weight"] = None if source.weight == GIVEN else source.weight
@@ -66,11 +70,12 @@ def finish_run(
     result: Result,
     partitions: xr.Dataset,
 ) -> None:
-    """Write model and table, and last the summary that marks the run as finished."""
+    """Write model, tables and report, and last the summary that marks the run as finished."""
     files = write_model(ledger, source, result, partitions, **fitted_facts(model))
     fitted, used = result.source or source, result.settings or settings
     files |= draw_result(ledger.folder, result, source.features)
     files |= write_selection_picture(ledger.folder, result)
     files |= write_pieces_picture(ledger.folder, result, source.sample_dims)
+    told = partial(Found.of, ledger, partitions=partitions, result=result)
     found = summarize(facts_of(fitted), result, used, seconds=result.seconds, files=files)
-    ledger.finish(found)
+    ledger.finish(with_report(ledger.folder, found, told))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -24,7 +25,9 @@ from dfmr_dask.run import pipeline
 from dfmr_dask.run.cluster import open_tasks
 from dfmr_dask.run.demands import check_sizes
 from dfmr_dask.run.ledger import Ledger
+from dfmr_dask.run.outlets import watched
 from dfmr_dask.run.results import partition_table
+from dfmr_dask.run.sample import ROWS
 from dfmr_dask.run.settings import MAX_COMPONENTS
 
 
@@ -126,6 +129,8 @@ class GaussianMixture(Uncertain, Answers):
         Whether the pieces of a store are alike, and what followed; None where ``plan`` forced it.
     pieces_ : xarray.Dataset or None
         One entry a piece: where it lies, how far it is from the majority, its group by likeness.
+    messages_ : tuple of Message
+        What each partition said: its estimate, or why it has none.
 
     Examples
     --------
@@ -208,6 +213,7 @@ class GaussianMixture(Uncertain, Answers):
         sample_weight: Any = None,
         *,
         run: str | os.PathLike[str] | None = None,
+        sample_rows: int = ROWS,
     ) -> Self:
         """Fit the mixture.
 
@@ -225,7 +231,9 @@ class GaussianMixture(Uncertain, Answers):
             or column, which is no feature then. A Source has its own, see
             :func:`dfmr_dask.open_source`.
         run : path, optional
-            A new folder where the run writes its messages and its model.
+            A new folder where the run writes its messages, its model and a report.
+        sample_rows : int
+            Rows of kept partitions that go there too, for the report's pictures; 0 for none.
 
         Returns
         -------
@@ -248,14 +256,16 @@ class GaussianMixture(Uncertain, Answers):
         last = (getattr(self, name, None) for name in ("mixture_", "feature_names_in_"))
         mixture, names = last if self.warm_start else (None, None)
         source = source_of(self, X, sample_weight, seed)
-        settings = settings_of(self, source, seed, continued(mixture, names, self, source))
+        start, shown = continued(mixture, names, self, source), 0 if run is None else sample_rows
+        settings = replace(settings_of(self, source, seed, start), sample_rows=shown)
         check_sizes(source, settings)
         aside = partial(print, file=sys.stderr)
         with ExitStack() as stack:
             tasks = stack.enter_context(open_tasks(in_memory=source.in_memory, say=aside))
             folder = nullcontext() if run is None else recorded_run(run, self, source, settings)
             ledger = stack.enter_context(folder)
-            result = pipeline.fit(source, settings, tasks, ledger=ledger)
+            tell = stack.enter_context(watched(tasks, ledger))
+            result = pipeline.fit(source, settings, tasks, ledger=ledger, emit=tell)
             take(self, result, partition_table(result.source or source, result), source.units)
             if ledger is not None:
                 finish_run(ledger, self, source, settings, result, self.partitions_)

@@ -13,11 +13,13 @@ from dfmr_dask.data.source import Source
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import partition
-from dfmr_dask.run.events import Emit, Event
+from dfmr_dask.run.events import Arrival, Emit, Event
+from dfmr_dask.run.handles import stands_for
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.tasks import Failure, Key, Several, Tasks, described
 from dfmr_dask.run.waiting import Stop
+from dfmr_dask.run.watching import unheard
 
 Accept = Callable[[int, Any], Any]
 
@@ -128,6 +130,7 @@ class Context:
         *,
         total: int | None = None,
         stop: Stop | None = None,
+        each: bool = False,
     ) -> dict[int, Any]:
         """Wait for tasks, and tell how far they are; messages are written as they arrive.
 
@@ -141,13 +144,20 @@ class Context:
             How many results there will be, where some handles stand for several.
         stop : callable, optional
             Returns a reason once nothing more is to be waited for.
+        each : bool
+            Tell which partitions are begun with, as well.
         """
         out: dict[int, Any] = {}
         failed, total = 0, len(handles) if total is None else total
         silent: dict[int, str] = {}
         self.emit(Event(stage, 0, total))
-        arriving = self.tasks.results(handles, stop) if stop else self.tasks.results(handles)
-        for i, came in arriving:
+
+        def begun(number: int) -> None:
+            some = stands_for(number, handles[number])
+            arrivals = tuple(Arrival(j, "fitting") for j in some)
+            self.emit(Event(stage, len(out), total, failed, arrivals=arrivals))
+
+        for i, came in self.tasks.results(handles, stop, begun if each else unheard):
             pairs = came.results if isinstance(came, Several) else {i: came}
             taken = {j: accept(j, opened(one)) for j, one in pairs.items()}
             failed += sum(map(is_failed, taken.values()))
@@ -156,7 +166,8 @@ class Context:
             silent |= {j: one.reason for j, one in said.items() if isinstance(pairs[j], Failure)}
             if self.ledger is not None:
                 self.ledger.record_messages([one for j, one in said.items() if j not in silent])
-            self.emit(Event(stage, len(out), total, failed))
+            arrivals = tuple(map(Arrival.of, said.values()))
+            self.emit(Event(stage, len(out), total, failed, arrivals=arrivals))
         if self.ledger is not None:
             self.ledger.record_unanswered(silent)
         return dict(sorted(out.items()))

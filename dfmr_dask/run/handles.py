@@ -71,6 +71,12 @@ class Handle:
                 yield from arg.family()
 
 
+def stands_for(number: int, handle: Any) -> tuple[int, ...]:
+    """Return the partitions that a task is about, by its number and its handle."""
+    shared = isinstance(handle, Handle) and handle.apart is not None
+    return tuple(handle.args[1]) if shared else (number,)
+
+
 def described(error: BaseException) -> str:
     """Return an exception as one line for a ledger."""
     text = " ".join(str(error).split())

@@ -6,11 +6,14 @@ selection.json      how the number of components was chosen, where it was
 likeness.json       which way the run takes by the likeness of its pieces
 start.npz           the common start, once it is agreed, and N
 messages/00000.npz  what the partitions of one task said, as it arrives
+events.jsonl        what happened, a line at a time, as it happens; one that goes on appends
 unanswered.json     partitions that gave no answer at all, and why: asked again when a run goes on
 model.npz           the mixture
 partitions.zarr     the table of partitions, and as partitions.csv
 standard_errors.zarr how sure the mixture is, where that can be told; mixture.png draws it
 pieces.zarr         the table of pieces that the way was chosen by, and as pieces.csv
+sample.npz          some rows of the kept partitions, for pictures (run.sample_rows: 0 leaves none)
+report.html         all of it for people, made from the other files
 summary.json        last: its presence is the mark of a finished run
 
 Every file appears whole or not at all, and nothing but the summary says that the rest is complete.
@@ -47,7 +50,7 @@ from dfmr_dask.selection.curve import Selection, as_plain, selection_from
 
 DESCRIPTION, SUMMARY, MESSAGES = "run.json", "summary.json", "messages"
 PIECES, START, UNANSWERED = "pieces.json", "start.npz", "unanswered.json"
-SELECTION, WAY = "selection.json", "likeness.json"
+SELECTION, WAY, EVENTS = "selection.json", "likeness.json", "events.jsonl"
 LARGEST_JSON = 1 << 28
 
 

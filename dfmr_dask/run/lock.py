@@ -54,6 +54,34 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)  # and with it the lock is gone; the file may stay
 
 
+def holder(folder: Path) -> str:
+    """Return who holds a folder, as far as its lock file tells; nothing where nobody does.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from dfmr_dask.run.lock import holder, locked
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     with locked(pathlib.Path(place)):
+    ...         busy = holder(pathlib.Path(place))
+    ...     busy.startswith("process "), holder(pathlib.Path(place))
+    (True, '')
+    """
+    path = folder / LOCK
+    if not path.is_file():
+        return ""
+    if sys.platform == "win32":
+        return _who(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _who(path)
+    finally:
+        os.close(descriptor)
+    return ""
+
+
 def _taken(path: Path) -> int:
     """Open the lock file and hold it, or raise."""
     if sys.platform == "win32":  # no such locks: the file itself is the lock
@@ -76,9 +104,13 @@ def _taken(path: Path) -> int:
 
 
 def _told(path: Path) -> str:
+    return f"{path.parent} is in use by {_who(path)}"
+
+
+def _who(path: Path) -> str:
     """Say who is there, as far as the lock file tells."""
     try:
         who = path.read_text(errors="replace").strip()[:LONGEST]
     except OSError:
         who = ""
-    return f"{path.parent} is in use by {who or 'another process'}"
+    return who or "another process"

@@ -8,9 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dfmr_dask.data.backends import GridBackend
-from dfmr_dask.data.grid import Box, rows_of
 from dfmr_dask.data.source import Source
+from dfmr_dask.run.results import middles
 from dfmr_dask.run.way import Way
 
 
@@ -55,26 +54,6 @@ def piece_table(source: Source, way: Way) -> xr.Dataset:
     )
     table["distance"].attrs["units"] = "standard errors"
     return table
-
-
-def middles(source: Source) -> dict[str, NDArray[Any]]:
-    """Return where the middle of each piece lies, by the source's coordinates or its index."""
-    if not isinstance(source.backend, GridBackend):
-        return {}
-    array = source.as_dataarray()
-    found = {}
-    for axis, dim in enumerate(source.sample_dims):
-        index = np.array([_middle(one.boxes, axis) for one in source.plan.partitions])
-        there = dim in array.coords and array.coords[dim].dims == (dim,)
-        found[dim] = np.asarray(array.coords[dim].values)[index.astype(np.intp)] if there else index
-    return found
-
-
-def _middle(boxes: tuple[Box, ...], axis: int) -> float:
-    """Return the mean index of the rows of some boxes along a dimension."""
-    sizes = np.array([rows_of(box) for box in boxes], dtype=np.float64)
-    middles = np.array([0.5 * (box[axis][0] + box[axis][1] - 1) for box in boxes])
-    return float(sizes @ middles / sizes.sum())
 
 
 def _texts(values: list[str]) -> NDArray[np.object_]:

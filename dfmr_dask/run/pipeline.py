@@ -19,6 +19,7 @@ from dfmr_dask.run.pieces import piece_table
 from dfmr_dask.run.polish import Polished, polish
 from dfmr_dask.run.remarks import remarks
 from dfmr_dask.run.results import Result
+from dfmr_dask.run.sampling import sample_rows
 from dfmr_dask.run.selection import choose_order
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.stages import (
@@ -28,6 +29,7 @@ from dfmr_dask.run.stages import (
     score,
 )
 from dfmr_dask.run.tasks import Tasks
+from dfmr_dask.run.telling import found, judged, opening
 from dfmr_dask.run.way import Way
 
 UNFILTERED = (
@@ -77,6 +79,7 @@ def fit(
     check_sizes(source, settings)
     check_replacement(source, settings, replacement)
     context = Context(source, settings, tasks, emit, ledger, replacement)
+    emit(opening(context))
     seconds: dict[str, float] = {}
     known = {} if ledger is None else ledger.answered()
 
@@ -87,6 +90,8 @@ def fit(
 
     with timed(seconds, "start"):
         context, agreed, way = start_and_way(context, known)
+    if context.source is not source:
+        emit(opening(context))
 
     with timed(seconds, "fit"):
         messages = fit_partitions(context, agreed, known)
@@ -97,6 +102,7 @@ def fit(
     with timed(seconds, "check"):
         chosen, mixture = check(context, aggregation, agreed)
         verdict = doubted(aggregation.verdict, chosen, way)
+    emit(judged(context, messages, verdict))
 
     # Polishing starts from what won the check: a wrong optimum cannot be polished away, and the
     # passes are judged on all rows of the kept partitions, where the check has samples only.
@@ -109,11 +115,13 @@ def fit(
     with timed(seconds, "check"):
         compared = {name: other.mixture for name, other in others.items()}
         scores, rows = score(context, aggregation, agreed, [polished.mixture, *compared.values()])
+        sample = sample_rows(context, messages, verdict.kept, agreed)
 
     mixture = like(polished.mixture, aggregation.mixture)  # the verdict names its components
     with timed(seconds, "errors"):
         errors = reported_errors(messages, aggregation.parts, mixture, chosen, polished.passes)
     said = remarks(context.settings, messages, verdict, selection, polished)
+    emit(found(verdict, scores[0]))
     return Result(
         mixture=mixture,
         verdict=verdict,
@@ -134,6 +142,7 @@ def fit(
         settings=context.settings,
         way=way,
         pieces=None if way is None else piece_table(source, way),
+        sample=sample,
     )
 
 

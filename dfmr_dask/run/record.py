@@ -18,6 +18,7 @@ from dfmr_dask.run.ledger import MESSAGES, SUMMARY, Ledger
 from dfmr_dask.run.lock import locked
 from dfmr_dask.run.places import aside
 from dfmr_dask.run.results import Result
+from dfmr_dask.run.sample import write_sample
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.stages import planned_rows
 from dfmr_dask.run.standard_errors import write_errors
@@ -161,12 +162,14 @@ def write_model(
     if result.pieces is not None:
         store, rows = ledger.record_table("pieces", result.pieces)
         pieces = {"pieces": str(store), "pieces_csv": str(rows)}
+    sample = write_sample(ledger.folder, result.sample, source.features)
     return {
         "model": str(model),
         "partitions": str(partitions),
         "partitions_csv": str(text),
         **errors,
         **pieces,
+        **sample,
         "messages": str(ledger.folder / MESSAGES),
         "summary": str(ledger.folder / SUMMARY),
     }

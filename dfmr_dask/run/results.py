@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.uncertainty import StandardErrors
 from dfmr_dask.aggregate.verdict import Verdict
+from dfmr_dask.data.backends import GridBackend
+from dfmr_dask.data.grid import Box, rows_of
 from dfmr_dask.data.source import Source
 from dfmr_dask.errors import NoStandardErrors
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
+from dfmr_dask.run.sample import Sample
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.way import Way
 from dfmr_dask.selection.curve import Selection
@@ -62,6 +65,8 @@ class Result:
         Which one that was, and why; None where the plan was no ``auto``.
     pieces : xarray.Dataset or None
         The table of the pieces that the way was chosen by.
+    sample : Sample or None
+        Some rows of the kept partitions, for pictures; None unless a run in a folder drew them.
     """
 
     mixture: Mixture
@@ -83,6 +88,7 @@ class Result:
     settings: Settings | None = None
     way: Way | None = None
     pieces: xr.Dataset | None = None
+    sample: Sample | None = None
 
 
 def partition_table(source: Source, result: Result) -> xr.Dataset:
@@ -99,10 +105,37 @@ def partition_table(source: Source, result: Result) -> xr.Dataset:
         Dimension ``partition``; the cut of each gate is an attribute of its distances. How far
         each parameter of an estimate lies from the aggregate's stands along ``component`` and
         ``feature`` as well, and so does ``component_kept`` where components were judged one by
-        one: which of each partition were merged, in the order of the aggregate's.
+        one: which of each partition were merged, in the order of the aggregate's. Partitions of a
+        grid have its dimensions as coordinates: where their middles lie.
     """
     locations = [source.box_text(i) for i in range(len(source.plan))]
-    return verdict_table(locations, result.messages, result.verdict)
+    table = verdict_table(locations, result.messages, result.verdict)
+    places = {} if source.plan.kind == "interleaved" else middles(source)
+    free = {dim: at for dim, at in places.items() if dim not in table.variables}
+    return table.assign_coords({dim: ("partition", at) for dim, at in free.items()})
+
+
+def middles(source: Source) -> dict[str, NDArray[Any]]:
+    """Return where the middle of each partition lies, by the source's coordinates or its index.
+
+    Nothing where rows do not lie on a grid.
+    """
+    if not isinstance(source.backend, GridBackend):
+        return {}
+    array = source.as_dataarray()
+    found = {}
+    for axis, dim in enumerate(source.sample_dims):
+        index = np.array([_middle(one.boxes, axis) for one in source.plan.partitions])
+        there = dim in array.coords and array.coords[dim].dims == (dim,)
+        found[dim] = np.asarray(array.coords[dim].values)[index.astype(np.intp)] if there else index
+    return found
+
+
+def _middle(boxes: tuple[Box, ...], axis: int) -> float:
+    """Return the mean index of the rows of some boxes along a dimension."""
+    sizes = np.array([rows_of(box) for box in boxes], dtype=np.float64)
+    middles = np.array([0.5 * (box[axis][0] + box[axis][1] - 1) for box in boxes])
+    return float(sizes @ middles / sizes.sum())
 
 
 def verdict_table(
@@ -130,7 +163,12 @@ def verdict_table(
     table = xr.Dataset(
         {name: ("partition", column) for name, column in columns.items()},
         coords={"partition": numbers},
-        attrs={"certified": int(verdict.certified), "doubts": list(verdict.doubts)},
+        attrs={
+            "certified": int(verdict.certified),
+            "doubts": list(verdict.doubts),
+            "gates": [gate.name for gate in verdict.gates],
+            "center": -1 if verdict.center is None else verdict.center,
+        },
     )
     for gate in verdict.gates:
         attributes = {"cutoff": gate.cutoff, "radius": gate.radius}

@@ -122,6 +122,8 @@ class Settings:
     places : {"flag", "drop", "ignore"}
         What is done about pieces of an ``auto`` plan that fit better at other places than at their
         own: they are told, left out of interleaved partitions as well, or not looked for.
+    sample_rows : int
+        Rows of the kept partitions that are taken for pictures; they change no result.
 
     Raises
     ------
@@ -152,6 +154,7 @@ class Settings:
     selection: OrderSettings | None = None
     places: str = "flag"
     shared_components: bool = False
+    sample_rows: int = 0
 
     def __post_init__(self) -> None:
         _check_choice("init_params", self.init_params, STARTS)
@@ -167,7 +170,7 @@ class Settings:
             _check_choice("compare", name, AGGREGATORS)
         for name in ("n_components", "max_iter", "n_init"):
             _check_positive(name, getattr(self, name), at_least=1)
-        for name in ("tol", "reg_covar", "polish"):
+        for name in ("tol", "reg_covar", "polish", "sample_rows"):
             _check_positive(name, getattr(self, name), at_least=0)
         if self.outliers is not None and not self.outliers > 0.0:
             raise ValueError(f"outliers={self.outliers!r}; wanted more than 0, or None")

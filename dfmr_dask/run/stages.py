@@ -20,7 +20,9 @@ from dfmr_dask.run import partition
 from dfmr_dask.run.agreement import Agreed
 from dfmr_dask.run.asking import Asking, terms_of
 from dfmr_dask.run.context import Context, by_attack, is_failed
+from dfmr_dask.run.events import Arrival, Event
 from dfmr_dask.run.handles import itself
+from dfmr_dask.run.provisional import provisional_filter
 from dfmr_dask.run.settings import Settings
 from dfmr_dask.run.tasks import Failure, InProcess, described
 from dfmr_dask.run.waiting import Patience
@@ -48,10 +50,15 @@ def fit_partitions(
     def accept(i: int, came: Any) -> Message:
         message = _message(context, i, came)
         patience.usable += not is_failed(message)
+        hear(message)
         return message
 
     stop = patience if patience.ends else None
-    arrived = context.gathered("fit", handles, accept, total=len(left), stop=stop)
+    if before:
+        context.emit(_known_before(before, len(left)))
+    planned = planned_rows(context.source)
+    with provisional_filter(context, planned, before.values()) as hear:
+        arrived = context.gathered("fit", handles, accept, total=len(left), stop=stop, each=True)
     return tuple(one for _, one in sorted({**before, **arrived}.items()))
 
 
@@ -206,6 +213,12 @@ def aggregate_by_name(
         except (ValueError, np.linalg.LinAlgError) as error:
             out[name] = Failure(described(error))
     return out
+
+
+def _known_before(messages: Mapping[int, Message], left: int) -> Event:
+    """Return the event that says which partitions had been fitted before a run was cut short."""
+    text = f"{len(messages)} partitions were fitted before"
+    return Event("fit", 0, left, text=text, arrivals=tuple(map(Arrival.of, messages.values())))
 
 
 def planned_rows(source: Source) -> dict[int, int] | None:

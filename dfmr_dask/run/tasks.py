@@ -28,7 +28,7 @@ from dfmr_dask.run.handles import (
     stripped,
 )
 from dfmr_dask.run.waiting import Stop, Waiting
-from dfmr_dask.run.watching import Watch
+from dfmr_dask.run.watching import Sent, Watch, unheard
 
 __all__ = ["Failure", "InProcess", "Key", "OnCluster", "Several", "Tasks", "described"]
 
@@ -48,6 +48,16 @@ class Tasks(Protocol):
     @property
     def waiting(self) -> Waiting:
         """How long tasks are waited for."""
+        ...
+
+    @property
+    def token(self) -> str:
+        """What tells this run from all others."""
+        ...
+
+    @property
+    def memory(self) -> Mapping[str, int]:
+        """The most bytes that each worker was seen to hold, by address."""
         ...
 
     def share(self, value: Any) -> Any:
@@ -77,12 +87,12 @@ class Tasks(Protocol):
         ...
 
     def results(
-        self, handles: Mapping[int, Any], stop: Stop | None = None
+        self, handles: Mapping[int, Any], stop: Stop | None = None, sent: Sent = unheard
     ) -> Iterator[tuple[int, Any]]:
         """Yield number and result (or :class:`Failure`) of each task as it arrives.
 
         ``stop`` is asked again and again; once it returns a reason, that is the failure of all
-        that has not arrived.
+        that has not arrived. ``sent`` is told the numbers of tasks that begin.
         """
         ...
 
@@ -95,11 +105,17 @@ class InProcess:
     """
 
     dashboard_link: str | None = None
+    token: str = field(default_factory=lambda: uuid4().hex)
 
     @property
     def waiting(self) -> Waiting:
         """Nothing is waited for."""
         return Waiting()
+
+    @property
+    def memory(self) -> Mapping[str, int]:
+        """There are no workers."""
+        return {}
 
     def share(self, value: Any) -> Any:
         """Return the value: everything is here."""
@@ -131,7 +147,7 @@ class InProcess:
         return several(function, own, *common)
 
     def results(
-        self, handles: Mapping[int, Any], stop: Stop | None = None
+        self, handles: Mapping[int, Any], stop: Stop | None = None, sent: Sent = unheard
     ) -> Iterator[tuple[int, Any]]:
         """Yield what has been computed already."""
         yield from handles.items()
@@ -159,6 +175,7 @@ class OnCluster:
     many: int = MANY
     together: int = TOGETHER
     layouts: dict[int, tuple[Any, Handle]] = field(default_factory=dict, repr=False)
+    memory: dict[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def dashboard_link(self) -> str | None:
@@ -204,7 +221,7 @@ class OnCluster:
         return Handle(stage, (*key, "several"), several, args, apart)
 
     def results(
-        self, handles: Mapping[int, Any], stop: Stop | None = None
+        self, handles: Mapping[int, Any], stop: Stop | None = None, sent: Sent = unheard
     ) -> Iterator[tuple[int, Any]]:
         """Yield results as they arrive; a task that killed its workers yields its reason.
 
@@ -215,7 +232,8 @@ class OnCluster:
         ClusterFailed
             When there has been no worker for too long.
         """
-        yield from Watch(self, deque(handles.items()), stop or (lambda: None)).results()
+        watch = Watch(self, deque(handles.items()), stop or (lambda: None), sent)
+        yield from watch.results()
 
     def send(self, handle: Handle) -> Future[Any]:
         """Send a task and what it needs to the scheduler, unless it is there."""

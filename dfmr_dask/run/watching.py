@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from asyncio import CancelledError
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
@@ -29,6 +29,11 @@ FETCH = 60.0  # seconds for a result to come over; then it is waited for again
 PENDING = object()
 
 Numbered = tuple[int, Handle]
+Sent = Callable[[int], None]
+
+
+def unheard(number: int) -> None:
+    """Tell nobody that a task begins."""
 
 
 class Sender(Protocol):
@@ -42,6 +47,11 @@ class Sender(Protocol):
     @property
     def waiting(self) -> Waiting:
         """How long a task may run."""
+        ...
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """The most bytes that each worker was seen to hold, by address."""
         ...
 
     def send(self, handle: Handle) -> Future[Any]:
@@ -60,11 +70,14 @@ class Watch:
         Not sent yet.
     stop : callable
         Asked again and again; returns the reason why the rest is not waited for, or None.
+    told : callable
+        Told the number of each task that is sent.
     """
 
     sender: Sender
     left: deque[Numbered]
     stop: Stop
+    told: Sent = unheard
     running: dict[Any, Numbered] = field(default_factory=dict)
     suspects: deque[Numbered] = field(default_factory=deque)
     alone: bool = False
@@ -101,6 +114,7 @@ class Watch:
                 continue
             future = self.sender.send(handle)
             self.running[future.key] = (number, handle)
+            self.told(number)
             future.add_done_callback(self.came.put)
         if not self.left and not self.running and self.suspects:
             self.alone = True
@@ -174,6 +188,8 @@ class Watch:
             return
         workers, self.looked = seen(self.sender.client), now
         self.room = PER_THREAD * sum(worker.n_threads for worker in workers.values())
+        held = self.sender.memory
+        held |= {at: max(one.memory, held.get(at, 0)) for at, one in workers.items()}
         if workers:
             self.staffed = now
         elif now - self.staffed > self.sender.waiting.worker_timeout:

@@ -24,11 +24,14 @@ class Worker:
         Whether something can restart it.
     running : tuple
         Keys of the tasks that it executes now, not of those that wait.
+    memory : int
+        Bytes that its process holds, as its last heartbeat told.
     """
 
     n_threads: int
     nanny: bool
     running: tuple[Any, ...]
+    memory: int = 0
 
 
 def seen(client: Client) -> dict[str, Worker]:
@@ -45,8 +48,8 @@ def seen(client: Client) -> dict[str, Worker]:
     """
     told = asked(client, _look())
     return {
-        address: Worker(n_threads, nanny, tuple(running))
-        for address, (n_threads, nanny, running) in told.items()
+        address: Worker(n_threads, nanny, tuple(running), memory)
+        for address, (n_threads, nanny, running, memory) in told.items()
     }
 
 
@@ -61,7 +64,7 @@ def asked(client: Client, function: Any) -> Any:
 
 
 def _look() -> Any:
-    def look(dask_scheduler: Any) -> dict[str, tuple[int, bool, list[Any]]]:
+    def look(dask_scheduler: Any) -> dict[str, tuple[int, bool, list[Any], int]]:
         out = {}
         for address, one in dask_scheduler.workers.items():
             running = [task for task in one.executing if task in one.processing]
@@ -70,7 +73,8 @@ def _look() -> Any:
                 key=lambda task: task.priority,
             )
             running += others[: max(0, one.nthreads - len(running))]
-            out[address] = (one.nthreads, bool(one.nanny), [task.key for task in running])
+            keys, memory = [task.key for task in running], (one.metrics or {}).get("memory", 0)
+            out[address] = (one.nthreads, bool(one.nanny), keys, int(memory or 0))
         return out
 
     return look

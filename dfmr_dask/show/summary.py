@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,7 @@ from dfmr_dask.selection.curve import as_plain
 from dfmr_dask.show.likeness_text import likeness_summary
 
 Summary = dict[str, Any]
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "numba", "dask", "distributed", "xarray", "zarr")
 
 
 def facts_of(source: Source) -> dict[str, Any]:
@@ -72,6 +76,7 @@ def summarize(
         one: how many (``components``) of how many of the kept partitions (``partitions``).
         ``selection`` is null unless the number of components was chosen: the curve over orders.
         ``likeness`` is null unless the plan was ``auto``: which way the run took, and why.
+        ``versions`` of libraries, and when it was ``finished``.
     """
     verdict, messages = result.verdict, result.messages
     return {
@@ -103,8 +108,15 @@ def summarize(
         "compared": _compared(result, disagreement or {}, errors or {}),
         "seconds": {stage: round(float(value), 3) for stage, value in seconds.items()},
         "likeness": likeness_summary(result.way, facts["features"]),
+        "versions": versions(),
+        "finished": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "files": dict(files),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of what the numbers depend on most."""
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def components(

@@ -81,6 +81,16 @@ def test_the_picture_has_three_panels(there: Path) -> None:
     assert width > 3 * height
 
 
+def test_the_report_shows_the_photograph_and_who_was_thrown_out(there: Path) -> None:
+    page = Path("runs/quickstart/report.html").read_text()
+    summary = json.loads(Path("runs/quickstart/summary.json").read_text())
+    assert "data:image/jpeg;base64," in page
+    assert f"{len(summary['kept'])} of {summary['partitions']} partitions were kept" in page
+    assert "dfmr run run.yaml" in page
+    assert dfmr("report", "runs/quickstart", "--out", "twice.html") == 0
+    assert Path("twice.html").read_text() == page
+
+
 def test_labels_have_checksums(there: Path) -> None:
     array = zarr.open_group("runs/quickstart/labels.zarr", mode="r")["label"]
     assert isinstance(array, zarr.Array)
@@ -108,6 +118,12 @@ def test_aggregate_with_another_rule_refits_nothing(
     assert found["compared"][0]["ctd"] > 0.1
     assert read_mixture(found["files"]["model"]).n_components == 4
     assert Path("runs/quickstart/model.npz").read_bytes() == before
+    page = Path("runs/quickstart/aggregates/vanilla-blocks/report.html")
+    assert found["files"]["report"] == str(page)
+    assert "Not certified" in page.read_text()
+    assert dfmr("report", str(page.parent), "--out", "again.html") == 0
+    assert Path("again.html").read_bytes() == page.read_bytes()
+    capsys.readouterr()
     paper = ["--method", "paper", "--rho", "2.5", "--gate", "l2", "--out", "paper-2.5", "--json"]
     assert dfmr("aggregate", "runs/quickstart", *paper) == 0
     assert json.loads(capsys.readouterr().out)["method"] == "paper"

@@ -110,7 +110,7 @@ class Backwards(InProcess):
 
     __slots__ = ()
 
-    def results(self, handles: Mapping[int, Any]) -> Iterator[tuple[int, Any]]:
+    def results(self, handles: Mapping[int, Any], *how: Any) -> Iterator[tuple[int, Any]]:
         """Yield the last one first."""
         yield from reversed(list(handles.items()))
 

@@ -16,7 +16,12 @@ from hypothesis.extra.numpy import arrays
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.mixture import Mixture
-from dfmr_dask.show.picture import Segmentation, disagreement, segmentation_picture, thinned
+from dfmr_dask.show.pictures.segmentation import (
+    Segmentation,
+    disagreement,
+    segmentation_picture,
+    thinned,
+)
 
 LABELS = arrays(np.int16, (6, 5), elements=st.integers(-1, 3))
 

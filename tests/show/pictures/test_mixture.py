@@ -13,7 +13,7 @@ from dfmr_dask.aggregate.uncertainty import StandardErrors, standard_errors
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
-from dfmr_dask.show.mixture_picture import mixture_picture, telling_pairs
+from dfmr_dask.show.pictures.mixture import mixture_picture, telling_pairs
 
 
 def merged(kind: str, order: int, d: int, spread: float = 0.2, m: int = 5) -> StandardErrors:

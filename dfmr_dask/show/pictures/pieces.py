@@ -17,7 +17,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from dfmr_dask.run.results import Result
-from dfmr_dask.show.picture import NORTH_UP
+from dfmr_dask.show.pictures.segmentation import NORTH_UP
+from dfmr_dask.show.pictures.style import look, write_png
 
 MOST_PANELS = 6  # maps side by side, of places along the first of three or more dimensions
 MOST_COLORS = 10  # groups with a color of their own; smaller ones share one
@@ -37,21 +38,29 @@ def write_pieces_picture(folder: Path, result: Result, dims: Sequence[str]) -> d
 
 
 def pieces_picture(path: Path, table: xr.Dataset, dims: Sequence[str]) -> None:
-    """Draw the groups of the pieces and their distances where they lie, into a PNG file.
+    """Draw the groups of the pieces and their distances where they lie, into a PNG file."""
+    with look():
+        write_png(path, pieces_figure(table, dims), 130)
+
+
+def pieces_figure(table: xr.Dataset, dims: Sequence[str]) -> Figure:
+    """Draw the groups of the pieces and their distances where they lie.
 
     Parameters
     ----------
-    path : Path
     table : xarray.Dataset
         From :func:`~dfmr_dask.run.pieces.piece_table`.
     dims : sequence of str
         Sample dimensions of the source, in order. Those along which there is but one piece are not
         drawn; of three or more, the first ones become maps side by side, some of them.
+
+    Returns
+    -------
+    Figure
     """
     axes = [dim for dim in dims if dim in table.coords and len(np.unique(table[dim].values)) > 1]
     if len(axes) < 2:
-        _strip(path, table, axes[0] if axes else None)
-        return
+        return _strip(table, axes[0] if axes else None)
     front, sides = axes[:-2], (axes[-2], axes[-1])
     places = _places(table, front)
     panels = _chosen(len(np.unique(places)) if front else 1)
@@ -65,7 +74,7 @@ def pieces_picture(path: Path, table: xr.Dataset, dims: Sequence[str]) -> None:
             _map(axis, table, here, sides, name)
             axis.set_title(f"{name}{_place(table, front, here)}", fontsize=9)
     _legends(figure, grid, table)
-    figure.savefig(path, dpi=130, format="png")
+    return figure
 
 
 def _size(table: xr.Dataset, sides: tuple[str, str], shape: tuple[int, int]) -> tuple[float, float]:
@@ -76,7 +85,7 @@ def _size(table: xr.Dataset, sides: tuple[str, str], shape: tuple[int, int]) -> 
     return width * shape[1] + 1.0, shape[0] * (height + 0.5)
 
 
-def _strip(path: Path, table: xr.Dataset, dim: str | None) -> None:
+def _strip(table: xr.Dataset, dim: str | None) -> Figure:
     """Draw pieces that lie in a line: distances as points, colored by group."""
     at = table["piece"].values if dim is None else table[dim].values
     figure = Figure(figsize=(9.0, 3.4), layout="constrained")
@@ -112,7 +121,7 @@ def _strip(path: Path, table: xr.Dataset, dim: str | None) -> None:
     axis.set_xlabel(dim or "piece")
     axis.set_ylabel("standard errors")
     axis.set_title("distance of each piece from the majority, colored by group")
-    figure.savefig(path, dpi=130, format="png")
+    return figure
 
 
 def _map(

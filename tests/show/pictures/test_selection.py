@@ -10,8 +10,8 @@ import pytest
 
 from dfmr_dask.data.files import plain
 from dfmr_dask.selection.curve import as_plain, selected, told
+from dfmr_dask.show.pictures.selection import selection_picture
 from dfmr_dask.show.report import selection_text
-from dfmr_dask.show.selection_picture import selection_picture
 
 SCORES = [-3.0, -2.0, -1.9, -1.899]
 

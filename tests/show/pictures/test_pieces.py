@@ -12,7 +12,7 @@ import xarray as xr
 from dfmr_dask.likeness import Likeness
 from dfmr_dask.run.way import Way
 from dfmr_dask.show.likeness_text import likeness_summary, likeness_text
-from dfmr_dask.show.pieces_picture import pieces_picture
+from dfmr_dask.show.pictures.pieces import pieces_picture
 
 RNG = np.random.default_rng(0)
 

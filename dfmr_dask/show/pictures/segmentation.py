@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.mixture import Mixture
+from dfmr_dask.show.pictures.style import write_png
 
 LONGEST_SIDE = 1200  # pixels of a panel; larger grids are thinned before anything is computed
 MISSING = (0.85, 0.85, 0.85)  # rows with NaN or infinity
@@ -51,7 +52,7 @@ def thinned(grid: xr.DataArray, side: int = LONGEST_SIDE) -> xr.DataArray:
     Examples
     --------
     >>> import numpy as np, xarray as xr
-    >>> from dfmr_dask.show.picture import thinned
+    >>> from dfmr_dask.show.pictures.segmentation import thinned
     >>> thinned(xr.DataArray(np.zeros((10, 6)), dims=("y", "x")), side=5).shape
     (5, 3)
     """
@@ -78,7 +79,7 @@ def disagreement(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> from dfmr_dask.show.picture import disagreement
+    >>> from dfmr_dask.show.pictures.segmentation import disagreement
     >>> disagreement(np.array([0, 0, 1, 1]), np.array([1, 1, 0, 1]))
     0.25
     """
@@ -122,7 +123,7 @@ def segmentation_picture(
         axis.imshow(_segmented(one, colored), interpolation="nearest")
     for axis in axes:
         axis.set_axis_off()
-    figure.savefig(path, dpi=150, format="png")
+    write_png(path, figure)
 
 
 def _is_color(values: NDArray[Any]) -> bool:

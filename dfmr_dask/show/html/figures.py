@@ -1,0 +1,326 @@
+"""The figures of a report, each with what it shows in words."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from functools import partial
+from io import BytesIO
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from PIL import Image
+
+from dfmr_dask.aggregate.estimates import Estimates, collect
+from dfmr_dask.aggregate.goodness import GoodnessOfFit, goodness_of_fit
+from dfmr_dask.aggregate.jackknife import LEVEL
+from dfmr_dask.aggregate.map import estimate_map
+from dfmr_dask.aggregate.matrix import distance_matrix
+from dfmr_dask.errors import TooFewMessages
+from dfmr_dask.randomness import Stage, generator
+from dfmr_dask.show.html.found import Found
+from dfmr_dask.show.html.numbers import counted, listed, number
+from dfmr_dask.show.html.svg import Picture, as_svg, drawn
+from dfmr_dask.show.pictures import deviations, estimates, mixture, partitions, selection
+from dfmr_dask.show.pictures.goodness import plot_goodness
+from dfmr_dask.show.pictures.pieces import pieces_figure
+from dfmr_dask.show.pictures.style import look, shortened
+
+WIDE, THIRD = (7.6, 2.9), (3.9, 3.1)  # inches
+WIDEST_PICTURE = 1000  # pixels of the labels on their grid
+MOST_ALONG = 3  # dimensions with a figure of their own, beside the two of the map
+BARS = 40  # components beyond which weights are no bars
+
+
+def places(found: Found) -> list[Picture]:
+    """Draw where partitions lie: in their order, along each dimension, and on a map."""
+    table, fates = found.partitions, partitions.fates_of(found.partitions)
+    out = [str(i) for i in table["partition"].values[np.isin(fates, ("dropped", "failed"))]]
+    m = len(fates)
+    cells = drawn(
+        "order",
+        lambda axis: partitions.plot_order(table, ax=axis),
+        f"{counted(m, 'partition')} in the order of the source; left out: {listed(out) or 'none'}",
+        "Each cell is a partition, in the order of the source, from left to right and line by "
+        "line. Numbers on the left are those of the first of each line.",
+        size=(7.6, 0.35 + 7.3 * _lines(m)),
+        wide=True,
+    )
+    dims = partitions.varying(table, found.dims)
+    shown = [cells]
+    if np.isfinite(partitions.ratios(table)).any():
+        for k, dim in enumerate(dims if len(dims) == 1 else dims[:-2][:MOST_ALONG]):
+            shown.append(_along(found, dim, f"along{k}"))
+    if len(dims) >= 2:
+        shown.append(_map(found, dims))
+    return shown
+
+
+def _lines(m: int) -> float:
+    """Return how high the cells are, in widths."""
+    columns = min(m, max(partitions.WIDEST, int(np.ceil(np.sqrt(2.5 * m)))))
+    return -(-m // columns) / max(columns, partitions.WIDEST)
+
+
+def _along(found: Found, dim: str, key: str) -> Picture:
+    table = found.partitions
+    far = partitions.ratios(table)
+    beyond = table[dim].values[far > 1.0]
+    places = [partitions.place_text(value) for value in np.unique(beyond)]
+    return drawn(
+        key,
+        lambda axis: partitions.plot_along(table, dim, ax=axis),
+        f"distance from the majority along {dim}; beyond the cut-off: {listed(places) or 'none'}",
+        f"How far each partition is from the majority, along {dim}: at its worst gate, in units "
+        "of that gate's cut-off. What lies above the line was dropped.",
+        size=WIDE,
+        wide=True,
+    )
+
+
+def _map(found: Found, dims: list[str]) -> Picture:
+    rows, columns = dims[-2:]
+    return drawn(
+        "map",
+        lambda axis: partitions.plot_map(found.partitions, found.dims, ax=axis),
+        f"map of the partitions over {rows} and {columns}; those left out stand out",
+        f"Where what was left out lies over {rows} and {columns}. The stronger the color, the "
+        "more of the partitions at that place were left out.",
+    )
+
+
+def distances(found: Found) -> list[Picture]:
+    """Draw the sorted distances of each gate, with its cut-off."""
+    table = found.partitions
+    return [
+        drawn(
+            f"gate{k}",
+            partial(_gate, table, gate),
+            _gate_words(found, gate),
+            f"Distances in {gate}, closest first. The dashed line is the cut-off at "
+            f"{number(table[f'distance_{gate}'].attrs['cutoff'])}.",
+            size=THIRD,
+        )
+        for k, gate in enumerate(partitions.gates_of(table))
+    ]
+
+
+def _gate(table: xr.Dataset, gate: str, axis: Axes) -> None:
+    partitions.plot_distances(table, gate, ax=axis)
+
+
+def _gate_words(found: Found, gate: str) -> str:
+    column = found.partitions[f"distance_{gate}"]
+    values = column.values[np.isfinite(column.values)]
+    beyond = int((values > column.attrs["cutoff"]).sum())
+    return f"sorted distances in {gate} of {len(values)} partitions, {beyond} beyond the cut-off"
+
+
+def deviating(found: Found) -> list[Picture]:
+    """Draw how far the components of dropped partitions deviate."""
+    largest = deviations.most_deviating(found.partitions)
+    if not len(largest.partitions) or not largest.columns:
+        return []
+    i, j = np.unravel_index(int(np.argmax(largest.values)), largest.values.shape)
+    name, k = largest.columns[int(j)]
+    return [
+        drawn(
+            "deviations",
+            lambda axis: deviations.plot_deviations(largest, ax=axis),
+            f"deviations of {counted(len(largest.partitions), 'dropped partition')}; the largest "
+            f"is the {name} of component {k} in partition {largest.partitions[i]}",
+            "What is wrong with each dropped partition: how far the parameters of its components "
+            "lie from the model's, along the feature that deviates most. Empty cells lie within "
+            "three standard errors.",
+            size=(7.6, max(2.0, 1.15 + 0.19 * len(largest.partitions))),
+            wide=True,
+        )
+    ]
+
+
+def agreement(found: Found) -> list[Picture]:
+    """Draw the distances between estimates, and a map of them."""
+    said = _estimates(found)
+    center = int(found.partitions.attrs.get("center", -1))
+    if said is None or center not in said.ids or len(said) < 2:
+        return []
+    dropped = [one["id"] for one in found.summary["dropped"]]
+    matrix = distance_matrix(said, center, dropped)
+    some = f" {matrix.left_out:,} of the partitions are not shown." if matrix.left_out else ""
+    if np.isinf(matrix.distances).any():
+        some += " Empty cells: no component has rows enough to be compared."
+    return [
+        drawn(
+            "matrix",
+            lambda axis: estimates.plot_matrix(matrix, dropped, ax=axis),
+            f"distances between the estimates of {len(matrix.ids)} partitions, closest to the "
+            f"center first: {listed([str(i) for i in matrix.ids[:12]])}",
+            "Distances between the estimates of all pairs of partitions, those closest to the "
+            f"center first. Pale blocks agree; strong stripes agree with nobody.{some}",
+            size=(4.9, 4.2),
+        ),
+        _laid(found, said, center, dropped),
+    ]
+
+
+def _laid(found: Found, said: Estimates, center: int, dropped: list[int]) -> Picture:
+    laid = estimate_map(said, center)
+    far = [int(i) for i in laid.partitions[np.hypot(laid.x, laid.y) > 3.0 * laid.radius]]
+    return drawn(
+        "estimates",
+        lambda axis: estimates.plot_estimates(laid, dropped, ax=axis),
+        f"map of {len(laid.partitions)} estimates around that of partition {laid.center}; more "
+        f"than three times as far as most: {listed([str(i) for i in far]) or 'none'}",
+        "Each point is the estimate of a partition, on the plane in which most of them differ "
+        "most. The first ring holds more than half; numbers are distances in standard errors, and "
+        "grow tenfold from ring to ring.",
+        size=(4.9, 4.2),
+    )
+
+
+def _estimates(found: Found) -> Estimates | None:
+    """Stack the usable estimates; None where they are too few for any picture."""
+    try:
+        return collect(found.messages, found.planned_rows)[0]
+    except TooFewMessages:
+        return None
+
+
+def orders(found: Found) -> list[Picture]:
+    """Draw the curve that the number of components was chosen from."""
+    curve = found.selection
+    if curve is None or found.summary.get("selection") is None:
+        return []
+    chosen = counted(curve.n_components, "component")
+    return [
+        drawn(
+            "bic",
+            lambda axis: selection.plot_criterion(curve, ax=axis),
+            f"BIC over the number of components; {chosen} were chosen",
+            "BIC a row above the smallest one, with 95 % intervals of the difference to the "
+            "choice, which the dotted line marks. Less is better.",
+        ),
+        drawn(
+            "gains",
+            lambda axis: selection.plot_gains(curve, ax=axis),
+            f"gain of each further component; {chosen} were chosen",
+            "What each component gains over one fewer, with 95 % intervals.",
+        ),
+    ]
+
+
+def pieces(found: Found) -> list[Picture]:
+    """Draw the map of the pieces, where the way was chosen by them."""
+    if found.pieces is None:
+        return []
+    with look():
+        figure = pieces_figure(found.pieces, found.dims)
+        title = f"map of {counted(found.pieces.sizes['piece'], 'piece')} of the source by likeness"
+        caption = (
+            "Where the pieces of the source lie: their groups by likeness, and how far each is "
+            "from the majority, in standard errors."
+        )
+        made = as_svg(figure, "pieces", title, caption)
+    return [Picture("pieces", title, caption, made, wide=True)]
+
+
+def components(found: Found) -> list[Picture]:
+    """Draw the mixture: its weights, and its components along the features that tell most."""
+    if "means" not in found.mixture.params:
+        return []
+    model, errors = found.mixture, found.errors
+    pairs = mixture.telling_pairs(model)
+    shown = [_density(found)] if not pairs else []
+    for k, pair in enumerate(pairs):
+        names = " and ".join(shortened(found.features[j], 60) for j in pair)
+        shown.append(
+            drawn(
+                f"pair{k}",
+                partial(_pair, found, pair),
+                f"{counted(model.n_components, 'component')} along {names}",
+                f"Along {names}.",
+                size=(3.9, 3.5),
+            )
+        )
+    heavy = number(float(model.weights.max()))
+    height = 0.75 + 0.21 * min(model.n_components, BARS)
+    shown.append(
+        drawn(
+            "weights",
+            lambda axis: mixture.plot_weights(model, errors=errors, ax=axis),
+            f"weights of {counted(model.n_components, 'component')}, the heaviest {heavy}",
+            "Weights" + ("." if errors is None else ", with 95 % intervals."),
+            size=(3.9, max(2.2, min(3.5, height))),
+        )
+    )
+    return shown
+
+
+def _pair(found: Found, pair: tuple[int, int], axis: Axes) -> None:
+    mixture.plot_components(
+        found.mixture, pair, found.features, errors=found.errors, rows=found.rows, ax=axis
+    )
+
+
+def how_to_read(found: Found) -> str:
+    """Say what the pictures of components show."""
+    if found.mixture.n_features == 1 or "means" not in found.mixture.params:
+        return ""
+    told = [
+        "Each outline holds half of its component; the shades hold 50, 80 and 95\u202f% of the "
+        "mixture."
+    ]
+    if found.rows is not None:
+        told.append("Dots are rows of a sample.")
+    if found.errors is not None:
+        told.append(
+            f"Filled, where they are not too small to be seen: the {100 * LEVEL:.0f}\u202f% "
+            f"regions of the true means, from leaving out each of {len(found.errors)} parts."
+        )
+    if found.mixture.n_features > 3:
+        told.append("The pairs of features are those that tell the components apart best.")
+    return " ".join(told)
+
+
+def _density(found: Found) -> Picture:
+    rows = found.rows
+    return drawn(
+        "density",
+        lambda axis: mixture.plot_density(
+            found.mixture, found.features[0], errors=found.errors, rows=rows, ax=axis
+        ),
+        f"density along {shortened(found.features[0], 60)} and the components under it",
+        "The density of the mixture and, dashed, of its components"
+        + ("." if rows is None else ", over a histogram of a sample of rows."),
+        size=(3.9, 3.5),
+    )
+
+
+def fit(found: Found) -> tuple[list[Picture], GoodnessOfFit | None]:
+    """Draw how well a sample of rows fits the mixture, and return what the drawing says."""
+    rows = found.rows
+    if rows is None:
+        return [], None
+    seed = int(dict(found.description["settings"].get("run", {})).get("seed", 0))
+    told = goodness_of_fit(found.mixture, rows, generator(seed, Stage.FIT_PICTURE))
+    one = drawn(
+        "fit",
+        lambda axis: plot_goodness(told, ax=axis),
+        f"quantiles of the log densities of a sample over those of the model: {told}",
+        "Log densities of the sample over those of rows drawn from the model, quantile by "
+        "quantile: on the line where the model fits, below it where rows are stranger than the "
+        "model's own. The band holds 95 of 100 samples of this size from the model.",
+    )
+    return [one], told
+
+
+def labels(found: Found) -> str | None:
+    """Return the picture of labels on their grid as data of the page, made smaller."""
+    if found.picture is None:
+        return None
+    with Image.open(found.picture) as image:
+        small = image.convert("RGB")
+        small.thumbnail((2 * WIDEST_PICTURE, WIDEST_PICTURE))
+        out = BytesIO()
+        small.save(out, format="JPEG", quality=82)
+    return f"data:image/jpeg;base64,{b64encode(out.getvalue()).decode()}"

@@ -1,0 +1,344 @@
+"""A mixture and how sure it is: densities with bands, components with ellipses of their means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Ellipse
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from scipy import stats
+
+from dfmr_dask.aggregate.jackknife import LEVEL, covariance
+from dfmr_dask.aggregate.uncertainty import StandardErrors
+from dfmr_dask.mixture import Mixture
+from dfmr_dask.run.results import Result
+from dfmr_dask.show.pictures.style import (
+    INK,
+    MUTED,
+    PAPER,
+    axes_of,
+    component_colors,
+    look,
+    named,
+    panels,
+    write_png,
+)
+
+PICTURE = "mixture.png"
+MOST_PAIRS = 3  # of features, each a panel
+MOST_NUMBERS = 20  # components beyond that have no numbers in the picture
+POINTS, SIDE = 500, 120  # of a density along one feature, and along each side of two
+WIDE = 3.5  # standard deviations to each side of the outermost means that are drawn
+INSIDE = 0.5  # mass of a component within its ellipse
+HELD = (0.95, 0.8, 0.5)  # mass of the mixture within each shade
+MOST_DOTS = 800  # rows of a sample
+FAR = 0.5  # percent of the rows on each side that may lie outside the picture
+Array = NDArray[np.float64]
+Colors = list[Any]
+
+
+def mixture_picture(
+    path: Path, mixture: Mixture, features: Sequence[str], errors: StandardErrors | None = None
+) -> None:
+    """Draw a mixture into a PNG file, with 95 % bands and ellipses where errors are known.
+
+    Along one feature the density is drawn with its band. Along several, for the pairs of features
+    that tell the components apart best, each component is an ellipse that holds half of it, and
+    each mean has the ellipse that covers the true one. Weights stand beside, as bars.
+
+    Parameters
+    ----------
+    path : Path
+    mixture : Mixture
+        Of Gaussians.
+    features : sequence of str
+    errors : StandardErrors, optional
+        Of the mixture.
+    """
+    pairs = telling_pairs(mixture)
+    n = max(1, len(pairs)) + 1
+    with look():
+        figure, axes = panels(n, (4.4, 4.6), width_ratios=[4.8] * (n - 1) + [3.0])
+        if not pairs:
+            plot_density(mixture, features[0], errors=errors, ax=axes[0])
+        for axis, pair in zip(axes, pairs, strict=False):
+            plot_components(mixture, pair, features, errors=errors, ax=axis)
+        plot_weights(mixture, errors=errors, ax=axes[-1])
+        figure.suptitle(_title(errors), fontsize=9)
+        write_png(path, figure)
+
+
+def draw_result(folder: Path, result: Result, features: Sequence[str]) -> dict[str, str]:
+    """Draw the mixture of a result into ``mixture.png`` of a folder, and name the file."""
+    path = folder / PICTURE
+    errors = result.errors if isinstance(result.errors, StandardErrors) else None
+    mixture_picture(path, result.mixture, features, errors)
+    return {"mixture_picture": str(path)}
+
+
+def telling_pairs(mixture: Mixture, most: int = MOST_PAIRS) -> list[tuple[int, int]]:
+    """Return the pairs of features along which components differ most; none of a single feature.
+
+    A feature tells as much as the means of the components are spread along it, in units of their
+    standard deviations. From six features on no feature is in two pairs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dfmr_dask.families import DiagonalGaussian
+    >>> from dfmr_dask.mixture import Mixture
+    >>> from dfmr_dask.show.pictures.mixture import telling_pairs
+    >>> means = np.array([[0.0, 0.0, 5.0], [0.0, 3.0, 0.0]])
+    >>> params = {"means": means, "variances": np.ones((2, 3))}
+    >>> telling_pairs(Mixture(DiagonalGaussian(), [0.5, 0.5], params), most=1)
+    [(1, 2)]
+    """
+    order = telling_features(mixture)
+    if len(order) < 2 * most:
+        found = list(combinations(order, 2))[:most]
+    else:
+        found = [(order[2 * i], order[2 * i + 1]) for i in range(most)]
+    return [(min(pair), max(pair)) for pair in found]
+
+
+def telling_features(mixture: Mixture) -> list[int]:
+    """Return all features, those first along which the components differ most."""
+    means = mixture.params["means"]
+    between = mixture.weights @ (means - mixture.weights @ means) ** 2
+    within = mixture.weights @ _variances(mixture)
+    return [int(j) for j in np.argsort(-between / within, kind="stable")]
+
+
+def plot_density(
+    mixture: Mixture,
+    feature: str = "x",
+    *,
+    errors: StandardErrors | None = None,
+    rows: Array | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the density along the only feature, and the components under it.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        Of Gaussians, of one feature.
+    feature : str
+        What it is called.
+    errors : StandardErrors, optional
+        Draws a 95 % band.
+    rows : ndarray of shape (n, 1), optional
+        A sample, drawn as a histogram behind the density.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    axis, colors = axes_of(ax), component_colors(mixture.n_components)
+    means, deviations = mixture.params["means"][:, 0], np.sqrt(_variances(mixture)[:, 0])
+    low, high = (means - WIDE * deviations).min(), (means + WIDE * deviations).max()
+    if rows is not None and len(rows):
+        spread = min(200, max(20, int(5 * len(rows) ** (1 / 3))))
+        low, high = min(low, rows.min()), max(high, rows.max())
+        axis.hist(rows[:, 0], spread, density=True, color=MUTED, alpha=0.25, label="sample")
+    x = np.unique(np.concatenate([np.linspace(low, high, POINTS), means]))
+    if errors is not None:
+        sure = errors.of(lambda one: np.exp(one.log_density(x[:, None])))
+        axis.fill_between(
+            x,
+            np.maximum(sure.lower, 0.0),
+            sure.upper,
+            color="0.6",
+            linewidth=0.0,
+            label="95 % band",
+        )
+    for k, color in enumerate(colors):
+        one = mixture.weights[k] * stats.norm.pdf(x, means[k], deviations[k])
+        axis.plot(x, one, color=color, linewidth=1.0, linestyle="--")
+        axis.annotate(
+            _number(k, colors), (means[k], one.max()), (0, 4), textcoords="offset points",
+            color=color, ha="center",
+        )  # fmt: skip
+    axis.plot(x, np.exp(mixture.log_density(x[:, None])), color=INK, linewidth=1.3, label="mixture")
+    axis.set(xlabel=named([feature], 0), ylabel="density", ylim=(0.0, None))
+    axis.legend(loc="best")
+    return axis
+
+
+def plot_components(
+    mixture: Mixture,
+    pair: tuple[int, int] | None = None,
+    features: Sequence[str] | None = None,
+    *,
+    errors: StandardErrors | None = None,
+    rows: Array | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the components along two features, and around each mean where the true one may be.
+
+    Each outline holds half of its component; the shades hold 50, 80 and 95 % of the mixture.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        Of Gaussians.
+    pair : two ints, optional
+        Numbers of the features; those that tell most by default.
+    features : sequence of str, optional
+        What all of them are called.
+    errors : StandardErrors, optional
+        Fills the ellipse that covers the true mean, at 95 %.
+    rows : ndarray of shape (n, d), optional
+        A sample, of which some rows are drawn as dots.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    axis, colors = axes_of(ax), component_colors(mixture.n_components)
+    pair = telling_pairs(mixture, 1)[0] if pair is None else pair
+    means, index = mixture.params["means"][:, pair], list(pair)
+    covariances = np.stack([_along(mixture, k, pair) for k in range(len(colors))])
+    window = _window(means, covariances, None if rows is None else rows[:, index])
+    _shades(axis, mixture.weights, means, covariances, window)
+    if rows is not None and len(rows):
+        dots = rows[:MOST_DOTS, index]
+        axis.scatter(
+            dots[:, 0], dots[:, 1], s=3.0, c="0.5", alpha=0.5, linewidths=0.0, rasterized=True
+        )
+    radius = float(np.sqrt(stats.chi2.ppf(INSIDE, 2)))
+    for k, color in enumerate(colors):
+        axis.add_patch(_ellipse(means[k], covariances[k], radius, fill=False, edgecolor=color,
+                                linewidth=1.4))  # fmt: skip
+        axis.plot(*means[k], marker=".", markersize=1.5, color=INK, zorder=3)
+    if errors is not None and len(errors) > 2:
+        spread = covariance(means, errors.params["means"][..., index], errors.shares)
+        for k in set(range(len(colors))) - set(errors.alone):
+            reach = _hotelling(len(errors))
+            axis.add_patch(_ellipse(means[k], spread[k], reach, color=colors[k], alpha=0.45))
+    _numbers(axis, means, covariances, radius, colors)
+    axis.set(xlim=window[0], ylim=window[1])
+    axis.xaxis.set_major_locator(MaxNLocator(5))
+    axis.set(xlabel=named(features, pair[0]), ylabel=named(features, pair[1]))
+    return axis
+
+
+def plot_weights(
+    mixture: Mixture, *, errors: StandardErrors | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the weights as bars, with 95 % intervals where errors are known.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    errors : StandardErrors, optional
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    axis, places = axes_of(ax), np.arange(mixture.n_components)
+    axis.barh(places, mixture.weights, color=component_colors(len(places)), alpha=0.75)
+    if errors is not None:
+        sure = errors.parameters(LEVEL, ("weights",))["weights"]
+        reach = np.abs(np.stack([sure.lower, sure.upper]) - sure.value)
+        axis.errorbar(sure.value, places, xerr=reach, fmt="none", ecolor=INK, capsize=2.5)
+    axis.set_yticks(places if len(places) <= MOST_NUMBERS else [])
+    axis.invert_yaxis()
+    axis.set(xlabel="weight", ylabel="component", xlim=(0.0, None))
+    return axis
+
+
+def _title(errors: StandardErrors | None) -> str:
+    held = "Each outline holds half of its component. "
+    if errors is None:
+        return held + "Nothing tells how sure these are: no standard errors are known."
+    return (
+        f"{held}Filled: {100 * LEVEL:.0f} % regions, from leaving out each of {len(errors)} parts; "
+        "they cover\nsampling noise alone, no bad partitions within it, no wrong model, no unlike "
+        "pieces"
+    )
+
+
+def _shades(
+    axis: Axes, weights: Array, means: Array, covariances: Array, window: tuple[Any, Any]
+) -> None:
+    """Shade where most of the mixture's mass along two features is."""
+    x, y = (np.linspace(low, high, SIDE) for low, high in window)
+    grid = np.stack(np.meshgrid(x, y), axis=-1)
+    density = np.zeros(grid.shape[:2])
+    for weight, mean, spread in zip(weights, means, covariances, strict=True):
+        density += weight * stats.multivariate_normal.pdf(grid, mean, spread, allow_singular=True)
+    falling = np.sort(density, axis=None)[::-1]
+    held = np.cumsum(falling) / max(falling.sum(), np.finfo(float).tiny)
+    levels = np.unique([falling[min(np.searchsorted(held, mass), held.size - 1)] for mass in HELD])
+    if len(levels) == len(HELD) and levels[-1] < falling[0]:
+        shades = [(0.5, 0.5, 0.5, alpha) for alpha in (0.08, 0.16, 0.26)]
+        axis.contourf(x, y, density, [*levels, falling[0]], colors=shades)
+
+
+def _numbers(axis: Axes, means: Array, covariances: Array, radius: float, colors: Colors) -> None:
+    """Number the outlines, each at the end that is further from the middle of all."""
+    if len(colors) > MOST_NUMBERS:
+        return
+    for k, color in enumerate(colors):
+        values, vectors = np.linalg.eigh(covariances[k])
+        reach = radius * np.sqrt(max(values[1], 0.0)) * vectors[:, 1]
+        outward = 1.0 if reach @ (means[k] - means.mean(axis=0)) >= 0.0 else -1.0
+        box = {"boxstyle": "circle,pad=0.18", "facecolor": PAPER, "edgecolor": color}
+        axis.annotate(
+            str(k), means[k] + outward * reach, color=INK, fontsize=7, ha="center", va="center",
+            bbox={**box, "linewidth": 1.0}, annotation_clip=True,
+        )  # fmt: skip
+
+
+def _window(means: Array, covariances: Array, rows: Array | None) -> tuple[Any, Any]:
+    """Return where components end and most rows of a sample lie, and some room, by feature."""
+    deviations = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
+    low, high = (means - 2.0 * deviations).min(axis=0), (means + 2.0 * deviations).max(axis=0)
+    if rows is not None and len(rows):
+        low = np.minimum(low, np.percentile(rows, FAR, axis=0))
+        high = np.maximum(high, np.percentile(rows, 100.0 - FAR, axis=0))
+    room = 0.03 * np.maximum(high - low, 1e-12)
+    return tuple(zip((low - room).tolist(), (high + room).tolist(), strict=True))  # type: ignore[return-value]
+
+
+def _ellipse(middle: Array, spread: Array, radius: float, **style: Any) -> Ellipse:
+    """Return the points within a radius of the middle, in the metric of a covariance (2, 2)."""
+    values, vectors = np.linalg.eigh(spread)
+    width, height = 2.0 * radius * np.sqrt(np.maximum(values, 0.0))
+    angle = float(np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0])))
+    return Ellipse((middle[0], middle[1]), width, height, angle=angle, **style)
+
+
+def _hotelling(m: int) -> float:
+    """Return the radius of the ellipse that covers a mean of two coordinates from m partitions."""
+    return float(np.sqrt(2.0 * (m - 1) / (m - 2) * stats.f.ppf(LEVEL, 2, m - 2)))
+
+
+def _along(mixture: Mixture, k: int, pair: tuple[int, int]) -> Array:
+    """Return the covariance (2, 2) of a component along two features."""
+    if "variances" in mixture.params:
+        return np.diag(mixture.params["variances"][k, list(pair)])
+    return np.asarray(mixture.params["covariances"][k][np.ix_(pair, pair)])
+
+
+def _variances(mixture: Mixture) -> Array:
+    """Return variances (K, d)."""
+    params = mixture.params
+    if "variances" in params:
+        return params["variances"]
+    return np.diagonal(params["covariances"], axis1=1, axis2=2)
+
+
+def _number(k: int, colors: Colors) -> str:
+    return str(k) if len(colors) <= MOST_NUMBERS else ""
