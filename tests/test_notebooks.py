@@ -30,6 +30,30 @@ assert not ((plain.means_ > extent[::2]) & (plain.means_ < extent[1::2])).all()
 assert meters.min() < 130 < meters.max()  # a single dock, no wider than the blur
 assert labels.dims == ("month", "trip") and set(labels.coords) == {"month"}
 """,
+    "digits": """
+for what, values in ari.items():
+    assert values.loc["dfmr", 0.4] > values.loc["vanilla", 0.4]
+    assert values.loc["dfmr", 0.4] > values.loc["oracle", 0.4] - 0.02
+    assert values.loc["median unaligned"].max() < 0.3 < values.loc["median"].min()
+assert sorted(merged["dfmr"].verdict.dropped) == list(liars)
+""",
+    "ocean": """
+assert model.likeness_.route == "unlike" and not model.verdict_.certified
+assert {i for i, kind in broken.items() if kind == "stuck"} <= set(model.likeness_.misplaced)
+assert scores["all tiles"] < min(scores["misplaced tiles left out"], scores["no sensor broken"])
+assert labels.dims == data.temperature.dims
+assert ((labels == -1) == data.temperature.isnull()).all()
+assert (labels.time == data.time).all() and (labels.depth == data.depth).all()
+""",
+    "attacks": """
+assert error(averaged, truth_of_two) > 5 * error(reduced, truth_of_two)
+assert not set(found["mean"].verdict.kept) & set(liars)
+assert not set(found["needle"].verdict.kept) & set(liars)
+assert set(found["permute"].verdict.kept) >= set(liars)
+assert len(found["malformed"].verdict.failed) == len(liars)
+assert all(cost[name][0] < 1.2 < cost[name][1] for name in ("mean", "data", "collude", "wide"))
+assert kept[0] == 1 and kept[-1] == 0
+""",
 }
 
 
