@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dfmr_dask.command.components import COMPONENTS
 from dfmr_dask.command.config import configuration
-from dfmr_dask.command.schema import COMPONENTS
 from dfmr_dask.families import FAMILIES
 
 PAGE = Path(__file__).parents[1] / "docs" / "families.md"

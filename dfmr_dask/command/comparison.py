@@ -17,10 +17,9 @@ from dfmr_dask.command.schema import (
     Features,
     Gates,
     RunSection,
-    Section,
     Seed,
-    one_of,
 )
+from dfmr_dask.command.section import Section, one_of
 from dfmr_dask.corruption import ATTACKS, Corruption
 from dfmr_dask.experiments.cells import PENALTIES
 from dfmr_dask.experiments.cells import STARTS as PLACES
