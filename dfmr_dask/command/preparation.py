@@ -10,7 +10,7 @@ import zarr
 
 from dfmr_dask.command.schema import GaussianRecipe, LabelsSection, RunConfig, SourceSection
 from dfmr_dask.data.remote import scrubbed
-from dfmr_dask.data.source import Source, open_source
+from dfmr_dask.data.source import GENOTYPES, Source, open_source
 from dfmr_dask.errors import InvalidConfiguration, InvalidSource, TooLittleMemory
 from dfmr_dask.experiments.populations import (
     Count,
@@ -157,13 +157,24 @@ def opened(
     """
     try:
         keys = section.model_dump(exclude={"path"})
-        return open_source(section.path, seed=seed, memory_per_worker=memory, **keys)
+        return open_source(_stores(section), seed=seed, memory_per_worker=memory, **keys)
     except InvalidSource as error:
         told = scrubbed(str(error), section.storage_options)
         reason = None if section.storage_options else error  # its text may hold credentials
         if _is_store(section):
             raise InvalidConfiguration(f"{name}: {told}") from reason
         raise InvalidSource(told) from reason
+
+
+def _stores(section: SourceSection) -> str | dict[str, str]:
+    """Return the store, or those of all sites that a pattern stands for, by their names."""
+    if section.kind != GENOTYPES or "*" not in section.path:
+        return section.path
+    place = Path(section.path).expanduser()
+    found = sorted(place.parent.glob(place.name))
+    if not found:
+        raise InvalidSource(f"{section.path}: there is no such store; wanted VCF Zarr, one a site")
+    return {path.stem: str(path) for path in found}
 
 
 def _is_store(section: SourceSection) -> bool:

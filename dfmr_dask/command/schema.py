@@ -22,6 +22,7 @@ from dfmr_dask.command.section import Section, one_of
 from dfmr_dask.corruption import ATTACKS, STAGES, Corruption
 from dfmr_dask.data.choosing import KINDS, Wish
 from dfmr_dask.data.integrity import CHOICES
+from dfmr_dask.data.source import GENOTYPES
 from dfmr_dask.run.sample import ROWS
 from dfmr_dask.run.settings import METHODS, PLACES, WEIGHTS
 from dfmr_dask.run.waiting import WORKER_TIMEOUT, Waiting
@@ -44,9 +45,13 @@ def _bytes(value: int | str) -> int | str:
 
 
 class SourceSection(Section):
-    """Where rows come from; the keys are the arguments of :func:`dfmr_dask.open_source`."""
+    """Where rows come from; the keys are the arguments of :func:`dfmr_dask.open_source`.
+
+    With ``kind: genotypes`` the path may be a pattern such as ``sites/*.vcz``: one store a site.
+    """
 
     path: str
+    kind: Annotated[str, one_of([GENOTYPES])] | None = None
     group: str | None = None
     features: Features | None = None
     plan: Annotated[str, one_of(KINDS)] | None = None
