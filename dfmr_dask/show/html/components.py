@@ -21,7 +21,7 @@ def component_table(found: Found) -> dict[str, Any]:
     d, every = len(found.features), found.summary["components"]
     name = parameter_of(every[0])
     chosen = list(range(d))
-    if d > MOST_FEATURES and "means" in found.mixture.params:
+    if d > MOST_FEATURES:
         chosen = telling_features(found.mixture)
     chosen = sorted(chosen[:MOST_FEATURES])
     told = found.summary.get("standard_errors") or {"known": False, "notes": []}

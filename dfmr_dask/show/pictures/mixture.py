@@ -16,6 +16,7 @@ from scipy import stats
 
 from dfmr_dask.aggregate.jackknife import LEVEL, covariance
 from dfmr_dask.aggregate.uncertainty import StandardErrors
+from dfmr_dask.families.base import take
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.results import Result
 from dfmr_dask.show.pictures.style import (
@@ -113,11 +114,29 @@ def telling_pairs(mixture: Mixture, most: int = MOST_PAIRS) -> list[tuple[int, i
 
 
 def telling_features(mixture: Mixture) -> list[int]:
-    """Return all features, those first along which the components differ most."""
+    """Return all features, those first along which the components differ most.
+
+    Of families other than Gaussians they are measured by what Kullback and Leibler tell a row to be
+    worth near the mixture as a whole; in their order where parameters and features don't match.
+    """
+    if "means" not in mixture.params:
+        gains = _gains(mixture)
+        return [int(j) for j in np.argsort(-gains, kind="stable")]
     means = mixture.params["means"]
     between = mixture.weights @ (means - mixture.weights @ means) ** 2
     within = mixture.weights @ _variances(mixture)
     return [int(j) for j in np.argsort(-between / within, kind="stable")]
+
+
+def _gains(mixture: Mixture) -> Array:
+    """Twice the divergence of components from the whole along each feature, (d,), on average."""
+    family, params = mixture.family, mixture.params
+    whole = family.pool(
+        family.expected_statistics(params, mixture.weights), np.ones((1, mixture.n_components))
+    )
+    center = take(family.from_statistics(whole), np.zeros(mixture.n_components, dtype=np.intp))
+    square = mixture.weights @ family.fisher_coordinates(params, center) ** 2
+    return square if len(square) == mixture.n_features else np.zeros(mixture.n_features)
 
 
 def plot_density(
