@@ -58,7 +58,8 @@ def streaming(*readers: Emit | None, memory: Memory = dict, every: float = EVERY
     try:
         yield stream.queue.put
     except BaseException as error:
-        stream.close("interrupted" if isinstance(error, KeyboardInterrupt) else described(error))
+        cut = isinstance(error, KeyboardInterrupt)
+        stream.close("an interrupt (Ctrl-C)" if cut else described(error))
         raise
     stream.close(None)
 

@@ -148,9 +148,10 @@ class Lines:
         if event.stage not in (RUN, self.current):
             self.close()
         if event.stage == RUN:
-            if text := ending(self.state):
+            if self.state.finished:
                 self.close()
-                self.line(text)
+            if self.state.finished and self.state.failed_with is None:
+                self.line(ending(self.state))  # whoever runs or follows it tells the error
             return
         now = time.monotonic()
         if event.stage != self.current or now - self.last >= self.every:

@@ -96,10 +96,10 @@ def test_a_log_gets_a_line_now_and_then() -> None:
     assert sum(line.startswith("fit ") for line in lines) == 12  # each event, and the end
 
 
-def test_an_error_is_told_as_it_is() -> None:
-    told = Event("run", 0, 0, facts={"finished": True, "failed_with": "TooFewMessages: [bold]3"})
+def test_an_error_is_left_to_whoever_runs_it() -> None:
+    told = Event("run", 0, 0, facts={"finished": True, "failed_with": "TooFewMessages: 3"})
     text = shown([Event("fit", 2, 9), told], terminal=False)
-    assert text.splitlines()[-1] == "ended with TooFewMessages: [bold]3"
+    assert text.splitlines()[-1].startswith("fit ended after")
 
 
 def test_other_commands_have_lines_too() -> None:
