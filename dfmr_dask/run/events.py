@@ -161,7 +161,6 @@ class Event:
         told["at"] = _finite(self.at, 3)
         told |= {"arrivals": [one.as_list() for one in self.arrivals]} if self.arrivals else {}
         told |= {"facts": self.facts} if self.facts else {}
-        from dfmr_dask.data.files import plain  # noqa: PLC0415  (who only reads does without)
 
         write = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=plain).encode
         try:
