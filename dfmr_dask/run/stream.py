@@ -8,11 +8,11 @@ is told nothing more, and the run goes on without it.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
+from threading import Event as Flag
 from threading import Thread
 from typing import Any
 
@@ -58,7 +58,8 @@ def streaming(*readers: Emit | None, memory: Memory = dict, every: float = EVERY
     try:
         yield stream.queue.put
     except BaseException as error:
-        stream.close("interrupted" if isinstance(error, KeyboardInterrupt) else described(error))
+        cut = isinstance(error, KeyboardInterrupt)
+        stream.close("an interrupt (Ctrl-C)" if cut else described(error))
         raise
     stream.close(None)
 
@@ -81,6 +82,7 @@ class Stream:
     queue: SimpleQueue[Event | None] = field(default_factory=SimpleQueue)
     thread: Thread = field(init=False)
     told: dict[str, int] = field(default_factory=dict)
+    closing: Flag = field(default_factory=Flag)
 
     def __post_init__(self) -> None:
         self.thread = Thread(target=self._run, name="dfmr-events", daemon=True)
@@ -90,6 +92,7 @@ class Stream:
         facts = {"finished": True, "failed_with": failed_with}
         self.queue.put(Event(RUN, 0, 0, facts=facts))
         self.queue.put(None)
+        self.closing.set()
         self.thread.join()
 
     def _run(self) -> None:
@@ -104,13 +107,8 @@ class Stream:
 
     def _collected(self) -> list[Event | None]:
         """Return what happens within a while, or sooner where that is the end."""
-        until, events = time.monotonic() + self.every, list[Event | None]()
-        while (left := until - time.monotonic()) > 0 and None not in events:
-            try:
-                events.append(self.queue.get(timeout=left))
-            except Empty:
-                break
-        return events
+        self.closing.wait(self.every)
+        return drained(self.queue)
 
     def _hand_on(self, events: list[Event]) -> None:
         if not events:

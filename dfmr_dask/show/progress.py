@@ -95,6 +95,8 @@ class Bars:
         """Draw what has changed."""
         before = self.state.stage
         self.state.take(event)
+        for name in set(self.stages) - set(self.state.stages):  # of an attempt that was cut short
+            self.shown.remove_task(self.stages.pop(name))
         if event.stage == RUN:
             self._told(before)
             return
@@ -146,9 +148,10 @@ class Lines:
         if event.stage not in (RUN, self.current):
             self.close()
         if event.stage == RUN:
-            if text := ending(self.state):
+            if self.state.finished:
                 self.close()
-                self.line(text)
+            if self.state.finished and self.state.failed_with is None:
+                self.line(ending(self.state))  # whoever runs or follows it tells the error
             return
         now = time.monotonic()
         if event.stage != self.current or now - self.last >= self.every:
@@ -157,6 +160,6 @@ class Lines:
 
     def close(self) -> None:
         """Say how the stage ended that was told last."""
-        if self.current:
+        if self.current in self.state.stages:  # not so where a run begins anew
             self.line(stage_end(self.state, self.current))
         self.current = ""

@@ -174,11 +174,11 @@ class RunState:
         return STATES[self._states[partition]]
 
     def _open(self, event: Event) -> None:
-        """Begin: a run that goes on, or has other partitions from here, is told from the start."""
-        fresh = RunState(began=self.began if _same(self.about, event.facts) else event.at)
-        if _same(self.about, event.facts):
-            fresh.stages, fresh.stage = self.stages, self.stage
-            fresh.at, fresh.memory = self.at, self.memory
+        """Begin, with the stages of the same attempt: simulated rows, partitions of the plan."""
+        fresh = RunState(began=event.at)
+        if not self.about or self.about.get("token") == event.facts.get("token"):
+            fresh.stages, fresh.stage, fresh.memory = self.stages, self.stage, self.memory
+            fresh.began, fresh.at = self.began or event.at, self.at
         for name in self.__slots__:
             setattr(self, name, getattr(fresh, name))
         self.about = dict(event.facts)
@@ -260,11 +260,6 @@ class RunState:
         }
         dropped = {str(i): self._reasons.get(i, "") for i in found["dropped"]}
         return {"kept": found["kept"], "dropped": dropped, **verdict}
-
-
-def _same(before: Facts, now: Facts) -> bool:
-    """Tell whether a second opening event is about the same attempt at the same run."""
-    return bool(before) and before.get("token") == now.get("token")
 
 
 def _stage(name: str, one: Stage) -> dict[str, Any]:

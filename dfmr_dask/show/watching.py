@@ -81,8 +81,8 @@ def standing(folder: Path) -> str:
     if state.failed_with is not None:
         return f"the run in {folder} {ending(state)}{_far(state)}. {again}"
     return (
-        f"the run in {folder} was killed, or its machine went down{_far(state)}: it is not "
-        f"finished, and nobody works there. {again}"
+        f"the run in {folder} did not finish: it was killed, or its machine went down"
+        f"{_far(state)}. {again}"
     )
 
 

@@ -91,7 +91,7 @@ def test_readers_are_told_how_a_run_failed() -> None:
     assert seen[-1].facts["failed_with"] == "TooFewMessages: 3 of 9 partitions"
     with pytest.raises(KeyboardInterrupt), streaming(seen.append):
         raise KeyboardInterrupt
-    assert seen[-1].facts["failed_with"] == "interrupted"
+    assert seen[-1].facts["failed_with"] == "an interrupt (Ctrl-C)"
 
 
 def test_a_reader_that_fails_is_left_out(caplog: pytest.LogCaptureFixture) -> None:

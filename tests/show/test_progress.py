@@ -96,10 +96,10 @@ def test_a_log_gets_a_line_now_and_then() -> None:
     assert sum(line.startswith("fit ") for line in lines) == 12  # each event, and the end
 
 
-def test_an_error_is_told_as_it_is() -> None:
-    told = Event("run", 0, 0, facts={"finished": True, "failed_with": "TooFewMessages: [bold]3"})
+def test_an_error_is_left_to_whoever_runs_it() -> None:
+    told = Event("run", 0, 0, facts={"finished": True, "failed_with": "TooFewMessages: 3"})
     text = shown([Event("fit", 2, 9), told], terminal=False)
-    assert text.splitlines()[-1] == "ended with TooFewMessages: [bold]3"
+    assert text.splitlines()[-1].startswith("fit ended after")
 
 
 def test_other_commands_have_lines_too() -> None:
@@ -107,6 +107,22 @@ def test_other_commands_have_lines_too() -> None:
     assert text.splitlines()[0] == "simulate 0/3"
     assert text.splitlines()[1].startswith("simulate ended after")
     assert text.splitlines()[1].endswith("3 done")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_run_that_is_begun_again_is_drawn_again(terminal: bool) -> None:
+    again = [Event("run", 0, 4, at=500.0, facts={"partitions": 4, "token": "b"})]
+    again += [Event("polish", 0, 4, at=501.0), Event("polish", 4, 4, at=502.0)]
+    out = io.StringIO()
+    with progress(Console(file=out, force_terminal=terminal, width=120)) as emit:
+        emit(Event("simulate", 3, 3, at=99.0))
+        for event in [*run_of_a_minute()[:7], *again]:
+            emit(event)
+    drawn = out.getvalue()
+    assert "simulate" in drawn
+    last = drawn[drawn.rindex("polish") - 30 :]
+    assert "4/4" in last or "4 done" in last
+    assert not terminal or "fit" not in last
 
 
 def test_a_stage_that_gave_up_says_how_far_it_came() -> None:

@@ -126,6 +126,12 @@ def test_partitions_that_are_chosen_later_replace_those_of_the_plan() -> None:
     assert state.began == 100.0
 
 
+def test_what_was_done_before_a_run_opens_is_a_stage_of_it() -> None:
+    state = told(Event("simulate", 0, 9, at=90.0), Event("simulate", 9, 9, at=95.0), opened(3))
+    assert state.snapshot()["stages"][0]["seconds"] == 10.0
+    assert state.began == 90.0
+
+
 def test_how_it_ended() -> None:
     state = told(opened(1))
     assert not state.finished
