@@ -7,6 +7,7 @@ reason. One Chromium serves all tests of a session; each begins on an empty page
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -114,7 +115,8 @@ class Browser:
 
     def errors(self) -> list[str]:
         """Return what was logged as an error in the console, uncaught exceptions included."""
-        return [one["message"] for one in self.console() if one["level"] == "SEVERE"]
+        told = [one["message"] for one in self.console() if one["level"] == "SEVERE"]
+        return [re.sub(r"\?v=[0-9a-f]+", "", message) for message in told]
 
     def overflow(self) -> int:
         """Return by how many pixels the page is wider than its window."""

@@ -82,12 +82,14 @@ class Figures:
         """Return the figures."""
         return [self.grid, self.map, self.distances, self.likelihoods]
 
+    def built(self) -> bool:
+        """Return whether a browser has built all figures; they must not change under its hands."""
+        return all(_width(one) for one in self.roots())
+
     def wide(self) -> float:
         """Return how many times as wide as high the grid is where it is shown, coarsely."""
-        try:
-            return round(float(self.grid.inner_width / max(self.grid.inner_height, 1)), 1)
-        except UnsetValueError:  # no browser has told yet
-            return USUAL_WIDE
+        width = _width(self.grid)
+        return round(width / max(self.grid.inner_height, 1), 1) if width else USUAL_WIDE
 
     def draw(self, shown: Drawing, *, provisional: bool, wide: float = USUAL_WIDE) -> None:
         """Send the columns that have changed, and say what they are."""
@@ -213,6 +215,14 @@ def _rings(shown: Drawing) -> dict[str, Any]:
         "dash": ["solid" if one == 1.0 else "dotted" for one in times],
         "middle": np.array([0.0 if one == 1.0 else np.nan for one in times]),
     }
+
+
+def _width(shown: Any) -> float:
+    """Return the width of a figure in pixels; 0 before a browser has told."""
+    try:
+        return float(shown.inner_width)
+    except UnsetValueError:
+        return 0.0
 
 
 def _figure(name: str, title: str, **more: Any) -> Any:

@@ -74,7 +74,7 @@ def dfmr_doc(scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
     doc : bokeh.document.Document
     """
     page = Page(scheduler.plugins[NAME])
-    page.update()
+    page.draw()
     add_periodic_callback(doc, page, EVERY)
     for root in page.roots():
         doc.add_root(root)
@@ -103,26 +103,30 @@ class Page(DashboardComponent):
         for one in (self.choice, self.gate):
             one.on_change("value", self._chosen)
         self.shown: tuple[Any, ...] = ()
-        self.rests_until = 0.0
+        self.rests_until = self.took = 0.0
 
     def roots(self) -> list[Any]:
         """Return the parts that the page is made of, by the names that the template knows."""
         return [self.told, self.choice, self.gate, self.legend, *self.figures.roots()]
 
-    def update(self, messages: Any = None, *, at_once: bool = False) -> None:
+    def update(self, messages: Any = None) -> None:
+        """Redraw what has changed, unless it is time to rest, or the browser builds figures yet."""
+        if time.perf_counter() >= self.rests_until and self.figures.built():
+            self.draw()
+            self.rests_until = time.perf_counter() + SHARE * self.took
+
+    def draw(self) -> None:
         """Redraw what has changed."""
         began = time.perf_counter()
-        if began < self.rests_until and not at_once:
-            return
         self._choices()
         run = self.monitor.run(self.choice.value)
         self._words_of(run)
         self._draw(run)
-        self.rests_until = time.perf_counter() + SHARE * (time.perf_counter() - began)
+        self.took = time.perf_counter() - began
 
     def _chosen(self, attr: str, old: str, new: str) -> None:
         """Show what somebody chose without waiting."""
-        self.update(at_once=True)
+        self.draw()
 
     def _choices(self) -> None:
         """Offer the runs that are known, the latest first."""

@@ -191,7 +191,9 @@ def test_distances_are_those_of_the_gate_that_is_chosen(browser: Browser, client
     assert browser.errors() == []
 
 
-@pytest.mark.parametrize("n", [1, MOST_SHOWN, MOST_SHOWN + 2000])
+@pytest.mark.parametrize(
+    "n", [1, MOST_SHOWN, pytest.param(MOST_SHOWN + 2000, marks=pytest.mark.slow)]
+)
 def test_any_number_of_partitions_fits_any_window(browser: Browser, client: Client, n: int) -> None:
     events = told_run(n, name=f"of-{n}")
     tell(client, f"of-{n}", [*events, judged(events)])
