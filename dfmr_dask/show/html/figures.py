@@ -226,11 +226,10 @@ def pieces(found: Found) -> list[Picture]:
 
 def components(found: Found) -> list[Picture]:
     """Draw the mixture: its weights, and its components along the features that tell most."""
-    if "means" not in found.mixture.params:
-        return []
     model, errors = found.mixture, found.errors
-    pairs = mixture.telling_pairs(model)
-    shown = [_density(found)] if not pairs else []
+    gaussian = "means" in model.params
+    pairs = mixture.telling_pairs(model) if gaussian else []
+    shown = [_density(found)] if gaussian and not pairs else []
     for k, pair in enumerate(pairs):
         names = " and ".join(shortened(found.features[j], 60) for j in pair)
         shown.append(

@@ -21,7 +21,6 @@ from dfmr_dask.show.pictures.style import FATES, THEME
 from dfmr_dask.show.summary import Summary
 
 REPORT = "report.html"
-IN_MEMORY = "in memory"  # where rows lie that have no path
 TITLES = {
     "doubts": "Doubts and notes",
     "places": "Where the partitions lie",
@@ -149,7 +148,7 @@ def _values(found: Found) -> dict[str, Any]:
     fates, likeness = set(fates_of(table)), summary.get("likeness")
     return {
         "summary": summary,
-        "in_memory": IN_MEMORY,
+        "in_memory": words.IN_MEMORY,
         "title": _title(str(summary["source"])),
         "finished": summary.get("finished", ""),
         "style": style("report.css"),
@@ -192,7 +191,7 @@ def _values(found: Found) -> dict[str, Any]:
 
 def _title(location: str) -> str:
     """Return the end of a path or URL; the whole of it stands below."""
-    if location == IN_MEMORY:
+    if location == words.IN_MEMORY:
         return "Rows in memory"
     parts = [part for part in location.replace("\\", "/").split("/") if part]
     return "/".join(parts[-2:]) if parts else location
