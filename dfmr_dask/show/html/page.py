@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dfmr_dask.data.files import write_bytes
-from dfmr_dask.show.html import figures, words
+from dfmr_dask.show.html import figures, mixture_figures, words
 from dfmr_dask.show.html.components import component_table
 from dfmr_dask.show.html.found import Found, found_in
 from dfmr_dask.show.html.numbers import duration, listed, number, percent
@@ -144,7 +144,7 @@ def _values(found: Found) -> dict[str, Any]:
     """Return all that the template tells."""
     summary, table = found.summary, found.partitions
     left_out, rest = words.left_out(summary, table, found.features)
-    fitted, goodness = figures.fit(found)
+    fitted, goodness = mixture_figures.fit(found)
     fates, likeness = set(fates_of(table)), summary.get("likeness")
     return {
         "summary": summary,
@@ -171,9 +171,9 @@ def _values(found: Found) -> dict[str, Any]:
         "alikeness": words.alikeness(likeness) if likeness else [],
         "wide_features": words.wide_features(likeness) if likeness else [],
         "pieces": figures.pieces(found),
-        "labels": figures.labels(found),
-        "components": figures.components(found),
-        "how_to_read": figures.how_to_read(found),
+        "labels": mixture_figures.labels(found),
+        "components": mixture_figures.components(found),
+        "how_to_read": mixture_figures.how_to_read(found),
         "table": component_table(found),
         "compared": _compared(summary["compared"]),
         "fit": fitted,
