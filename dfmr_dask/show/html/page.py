@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dfmr_dask.data.files import write_bytes
-from dfmr_dask.show.html import figures, words
+from dfmr_dask.show.html import figures, mixture_figures, words
 from dfmr_dask.show.html.components import component_table
 from dfmr_dask.show.html.found import Found, found_in
 from dfmr_dask.show.html.numbers import duration, listed, number, percent
@@ -21,7 +21,6 @@ from dfmr_dask.show.pictures.style import FATES, THEME
 from dfmr_dask.show.summary import Summary
 
 REPORT = "report.html"
-IN_MEMORY = "in memory"  # where rows lie that have no path
 TITLES = {
     "doubts": "Doubts and notes",
     "places": "Where the partitions lie",
@@ -145,11 +144,11 @@ def _values(found: Found) -> dict[str, Any]:
     """Return all that the template tells."""
     summary, table = found.summary, found.partitions
     left_out, rest = words.left_out(summary, table, found.features)
-    fitted, goodness = figures.fit(found)
+    fitted, goodness = mixture_figures.fit(found)
     fates, likeness = set(fates_of(table)), summary.get("likeness")
     return {
         "summary": summary,
-        "in_memory": IN_MEMORY,
+        "in_memory": words.IN_MEMORY,
         "title": _title(str(summary["source"])),
         "finished": summary.get("finished", ""),
         "style": style("report.css"),
@@ -172,9 +171,9 @@ def _values(found: Found) -> dict[str, Any]:
         "alikeness": words.alikeness(likeness) if likeness else [],
         "wide_features": words.wide_features(likeness) if likeness else [],
         "pieces": figures.pieces(found),
-        "labels": figures.labels(found),
-        "components": figures.components(found),
-        "how_to_read": figures.how_to_read(found),
+        "labels": mixture_figures.labels(found),
+        "components": mixture_figures.components(found),
+        "how_to_read": mixture_figures.how_to_read(found),
         "table": component_table(found),
         "compared": _compared(summary["compared"]),
         "fit": fitted,
@@ -192,7 +191,7 @@ def _values(found: Found) -> dict[str, Any]:
 
 def _title(location: str) -> str:
     """Return the end of a path or URL; the whole of it stands below."""
-    if location == IN_MEMORY:
+    if location == words.IN_MEMORY:
         return "Rows in memory"
     parts = [part for part in location.replace("\\", "/").split("/") if part]
     return "/".join(parts[-2:]) if parts else location

@@ -21,6 +21,7 @@ from dfmr_dask.show.report import FILTERING, grouped
 
 MOST_ROWS = 60  # partitions in the table of those that were left out
 MOST_TOLD = 3  # parameters of one partition
+IN_MEMORY = "in memory"  # where rows lie that have no path
 LONGEST = 400  # characters of a reason
 
 
@@ -176,18 +177,38 @@ def python(description: Mapping[str, Any]) -> str:
     """Return the lines of Python that fit the same again."""
     settings = description["settings"]
     source, fitted = dict(settings["source"]), dict(settings["mixture"])
-    opened = {"group", "features", "plan", "rows_per_partition", "n_partitions", "sample_weight"}
-    first = _call("data = dfmr.open_source", [source["path"]], _some(source, opened))
-    order = fitted.pop("n_components")
+    order, name = fitted.pop("n_components"), estimator_of(fitted.pop("family", None))
     options = {**_some(fitted, set(fitted)), **_some(settings["aggregate"], _TAKEN)}
-    options["random_state"] = settings["run"]["seed"]
+    cut = _some(source, {"plan", "rows_per_partition", "n_partitions"})
     usual = _defaults()
-    changed = {k: v for k, v in options.items() if usual.get(k, None) != v}
+    changed = {k: v for k, v in options.items() if usual.get(k) != v}
+    changed["random_state"] = settings["run"]["seed"]
+    if source["path"] == IN_MEMORY:
+        data, changed = "data = ...  # the same rows, which were in memory", cut | changed
+    else:
+        more = _some(source, {"group", "features", "sample_weight", "missing_chunks"})
+        more = {k: v for k, v in more.items() if v != "fail"}
+        data = _call("data = dfmr.open_source", [source["path"]], more | cut)
     attack = settings.get("corruption")
     lies = "" if attack is None else "# The attack that was simulated is told in the settings.\n"
-    second = _call("model = dfmr.GaussianMixture", [order], changed)
+    made = _call(f"model = dfmr.{name}", [order], changed)
     run = f"model.fit(data, run={settings['run']['folder']!r})"
-    return f"import dfmr_dask as dfmr\n\n{lies}{first}\n{second}\n{run}\nprint(model.verdict_)"
+    return f"import dfmr_dask as dfmr\n\n{lies}{data}\n{made}\n{run}\nprint(model.verdict_)"
+
+
+def estimator_of(family: str | None) -> str:
+    """Return the estimator of a family of components.
+
+    Examples
+    --------
+    >>> from dfmr_dask.show.html.words import estimator_of
+    >>> estimator_of(None), estimator_of("binomial"), estimator_of("product")
+    ('GaussianMixture', 'BinomialMixture', 'MixtureModel')
+    """
+    if family is None or family.startswith("gaussian"):
+        return "GaussianMixture"
+    known = ("bernoulli", "binomial", "categorical", "poisson")
+    return f"{family.capitalize()}Mixture" if family in known else "MixtureModel"
 
 
 _TAKEN = {"aggregator", "method", "weights", "gates", "rho", "unit", "polish", "places"}

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Ellipse
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy import stats
@@ -19,6 +18,14 @@ from dfmr_dask.aggregate.uncertainty import StandardErrors
 from dfmr_dask.families.base import take
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.results import Result
+from dfmr_dask.show.pictures.geometry import (
+    along,
+    ellipse,
+    hotelling,
+    shades,
+    variances,
+    window_of,
+)
 from dfmr_dask.show.pictures.style import (
     INK,
     MUTED,
@@ -34,12 +41,10 @@ from dfmr_dask.show.pictures.style import (
 PICTURE = "mixture.png"
 MOST_PAIRS = 3  # of features, each a panel
 MOST_NUMBERS = 20  # components beyond that have no numbers in the picture
-POINTS, SIDE = 500, 120  # of a density along one feature, and along each side of two
+POINTS = 500  # of a density along one feature
 WIDE = 3.5  # standard deviations to each side of the outermost means that are drawn
 INSIDE = 0.5  # mass of a component within its ellipse
-HELD = (0.95, 0.8, 0.5)  # mass of the mixture within each shade
 MOST_DOTS = 800  # rows of a sample
-FAR = 0.5  # percent of the rows on each side that may lie outside the picture
 Array = NDArray[np.float64]
 Colors = list[Any]
 
@@ -124,7 +129,7 @@ def telling_features(mixture: Mixture) -> list[int]:
         return [int(j) for j in np.argsort(-gains, kind="stable")]
     means = mixture.params["means"]
     between = mixture.weights @ (means - mixture.weights @ means) ** 2
-    within = mixture.weights @ _variances(mixture)
+    within = mixture.weights @ variances(mixture)
     return [int(j) for j in np.argsort(-between / within, kind="stable")]
 
 
@@ -166,7 +171,7 @@ def plot_density(
     Axes
     """
     axis, colors = axes_of(ax), component_colors(mixture.n_components)
-    means, deviations = mixture.params["means"][:, 0], np.sqrt(_variances(mixture)[:, 0])
+    means, deviations = mixture.params["means"][:, 0], np.sqrt(variances(mixture)[:, 0])
     low, high = (means - WIDE * deviations).min(), (means + WIDE * deviations).max()
     if rows is not None and len(rows):
         spread = min(200, max(20, int(5 * len(rows) ** (1 / 3))))
@@ -230,9 +235,9 @@ def plot_components(
     axis, colors = axes_of(ax), component_colors(mixture.n_components)
     pair = telling_pairs(mixture, 1)[0] if pair is None else pair
     means, index = mixture.params["means"][:, pair], list(pair)
-    covariances = np.stack([_along(mixture, k, pair) for k in range(len(colors))])
-    window = _window(means, covariances, None if rows is None else rows[:, index])
-    _shades(axis, mixture.weights, means, covariances, window)
+    covariances = np.stack([along(mixture, k, pair) for k in range(len(colors))])
+    window = window_of(means, covariances, None if rows is None else rows[:, index])
+    shades(axis, mixture.weights, means, covariances, window)
     if rows is not None and len(rows):
         dots = rows[:MOST_DOTS, index]
         axis.scatter(
@@ -240,14 +245,14 @@ def plot_components(
         )
     radius = float(np.sqrt(stats.chi2.ppf(INSIDE, 2)))
     for k, color in enumerate(colors):
-        axis.add_patch(_ellipse(means[k], covariances[k], radius, fill=False, edgecolor=color,
+        axis.add_patch(ellipse(means[k], covariances[k], radius, fill=False, edgecolor=color,
                                 linewidth=1.4))  # fmt: skip
         axis.plot(*means[k], marker=".", markersize=1.5, color=INK, zorder=3)
     if errors is not None and len(errors) > 2:
         spread = covariance(means, errors.params["means"][..., index], errors.shares)
         for k in set(range(len(colors))) - set(errors.alone):
-            reach = _hotelling(len(errors))
-            axis.add_patch(_ellipse(means[k], spread[k], reach, color=colors[k], alpha=0.45))
+            reach = hotelling(len(errors))
+            axis.add_patch(ellipse(means[k], spread[k], reach, color=colors[k], alpha=0.45))
     _numbers(axis, means, covariances, radius, colors)
     axis.set(xlim=window[0], ylim=window[1])
     axis.xaxis.set_major_locator(MaxNLocator(5))
@@ -293,23 +298,6 @@ def _title(errors: StandardErrors | None) -> str:
     )
 
 
-def _shades(
-    axis: Axes, weights: Array, means: Array, covariances: Array, window: tuple[Any, Any]
-) -> None:
-    """Shade where most of the mixture's mass along two features is."""
-    x, y = (np.linspace(low, high, SIDE) for low, high in window)
-    grid = np.stack(np.meshgrid(x, y), axis=-1)
-    density = np.zeros(grid.shape[:2])
-    for weight, mean, spread in zip(weights, means, covariances, strict=True):
-        density += weight * stats.multivariate_normal.pdf(grid, mean, spread, allow_singular=True)
-    falling = np.sort(density, axis=None)[::-1]
-    held = np.cumsum(falling) / max(falling.sum(), np.finfo(float).tiny)
-    levels = np.unique([falling[min(np.searchsorted(held, mass), held.size - 1)] for mass in HELD])
-    if len(levels) == len(HELD) and levels[-1] < falling[0]:
-        shades = [(0.5, 0.5, 0.5, alpha) for alpha in (0.08, 0.16, 0.26)]
-        axis.contourf(x, y, density, [*levels, falling[0]], colors=shades)
-
-
 def _numbers(axis: Axes, means: Array, covariances: Array, radius: float, colors: Colors) -> None:
     """Number the outlines, each at the end that is further from the middle of all."""
     if len(colors) > MOST_NUMBERS:
@@ -323,45 +311,6 @@ def _numbers(axis: Axes, means: Array, covariances: Array, radius: float, colors
             str(k), means[k] + outward * reach, color=INK, fontsize=7, ha="center", va="center",
             bbox={**box, "linewidth": 1.0}, annotation_clip=True,
         )  # fmt: skip
-
-
-def _window(means: Array, covariances: Array, rows: Array | None) -> tuple[Any, Any]:
-    """Return where components end and most rows of a sample lie, and some room, by feature."""
-    deviations = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
-    low, high = (means - 2.0 * deviations).min(axis=0), (means + 2.0 * deviations).max(axis=0)
-    if rows is not None and len(rows):
-        low = np.minimum(low, np.percentile(rows, FAR, axis=0))
-        high = np.maximum(high, np.percentile(rows, 100.0 - FAR, axis=0))
-    room = 0.03 * np.maximum(high - low, 1e-12)
-    return tuple(zip((low - room).tolist(), (high + room).tolist(), strict=True))  # type: ignore[return-value]
-
-
-def _ellipse(middle: Array, spread: Array, radius: float, **style: Any) -> Ellipse:
-    """Return the points within a radius of the middle, in the metric of a covariance (2, 2)."""
-    values, vectors = np.linalg.eigh(spread)
-    width, height = 2.0 * radius * np.sqrt(np.maximum(values, 0.0))
-    angle = float(np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0])))
-    return Ellipse((middle[0], middle[1]), width, height, angle=angle, **style)
-
-
-def _hotelling(m: int) -> float:
-    """Return the radius of the ellipse that covers a mean of two coordinates from m partitions."""
-    return float(np.sqrt(2.0 * (m - 1) / (m - 2) * stats.f.ppf(LEVEL, 2, m - 2)))
-
-
-def _along(mixture: Mixture, k: int, pair: tuple[int, int]) -> Array:
-    """Return the covariance (2, 2) of a component along two features."""
-    if "variances" in mixture.params:
-        return np.diag(mixture.params["variances"][k, list(pair)])
-    return np.asarray(mixture.params["covariances"][k][np.ix_(pair, pair)])
-
-
-def _variances(mixture: Mixture) -> Array:
-    """Return variances (K, d)."""
-    params = mixture.params
-    if "variances" in params:
-        return params["variances"]
-    return np.diagonal(params["covariances"], axis1=1, axis2=2)
 
 
 def _number(k: int, colors: Colors) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -265,8 +266,8 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
         write_report(tmp_path / "aggregates" / "a")
 
 
-def test_a_run_that_is_going_or_was_cut_short_is_told_apart(tmp_path: Path) -> None:
-    made(tmp_path / "run")
+def test_a_run_that_is_going_or_was_cut_short_is_told_apart(usual: Path, tmp_path: Path) -> None:
+    copytree(usual, tmp_path / "run")
     (tmp_path / "run" / "summary.json").unlink()
     with pytest.raises(RunUnfinished, match="did not finish"):
         write_report(tmp_path / "run")
@@ -274,8 +275,8 @@ def test_a_run_that_is_going_or_was_cut_short_is_told_apart(tmp_path: Path) -> N
         write_report(tmp_path / "run")
 
 
-def test_a_run_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    made(tmp_path / "run")
+def test_a_run_of_a_newer_version_is_refused(usual: Path, tmp_path: Path) -> None:
+    copytree(usual, tmp_path / "run")
     path = tmp_path / "run" / "run.json"
     told = json.loads(path.read_text())
     for version in ("99.0", "from the future"):
@@ -285,8 +286,8 @@ def test_a_run_of_a_newer_version_is_refused(tmp_path: Path) -> None:
             write_report(tmp_path / "run")
 
 
-def test_files_that_are_missing_or_spoiled_are_named(tmp_path: Path) -> None:
-    made(tmp_path / "run")
+def test_files_that_are_missing_or_spoiled_are_named(usual: Path, tmp_path: Path) -> None:
+    copytree(usual, tmp_path / "run")
     (tmp_path / "run" / "sample.npz").write_bytes(b"no archive")
     with pytest.raises(InvalidMessage, match=r"sample\.npz is no sample of rows"):
         write_report(tmp_path / "run")
