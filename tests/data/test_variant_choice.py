@@ -128,7 +128,7 @@ def test_a_minority_of_sites_changes_nothing(tmp_path):
     assert choose_variants(opened(tmp_path / "lied", sites(lying))).names == honest.names
 
 
-def test_a_variant_that_does_not_vary_at_one_site_stays(tmp_path):
+def test_a_variant_that_does_not_vary_at_one_site_stays_and_one_without_calls_goes(tmp_path):
     def changed(site, calls):
         if site == 2:
             calls[4] = 0
@@ -136,8 +136,20 @@ def test_a_variant_that_does_not_vary_at_one_site_stays(tmp_path):
         return calls
 
     choice = choose_variants(opened(tmp_path, sites(changed)))
-    assert len(choice.names) == V
+    assert len(choice.names) == V - 1
     assert np.isfinite(choice.table["frequency"]).all()
+    assert choice.table["reason"][5] == "no call is known in partition 4"
+
+
+def test_a_site_without_calls_of_many_variants_is_not_heard(tmp_path):
+    def changed(site, calls):
+        if site == 2:
+            calls[10:20] = -1
+        return calls
+
+    choice = choose_variants(opened(tmp_path, sites(changed)))
+    assert len(choice.names) == V
+    assert choice.failed == dict.fromkeys((4, 5), "no call of 10 of 30 variants")
 
 
 def test_alleles_counted_the_other_way_round_at_some_sites_do_not_matter(tmp_path):

@@ -25,6 +25,7 @@ from dfmr_dask.errors import InvalidConfiguration, InvalidSource, TooFewMessages
 from dfmr_dask.randomness import Stage, generator
 
 MOST_ASKED = 40  # partitions that tell which variants are inherited together
+MAX_EMPTY = 0.01  # share of the variants that a partition may have no call of, to be heard
 MAX_SHORT = 0.05  # share of calls with fewer alleles than others
 AT_ONCE = 1024  # variants of which the correlations of all partitions are held beside each other
 
@@ -118,12 +119,13 @@ def choose_variants(
     heard = {i: one for i, one in enumerate(said) if not isinstance(one, str)}
     failed = {i: one for i, one in enumerate(said) if isinstance(one, str)}
     for i, one in list(heard.items()):
-        if why := one.wrong(source.n_features, ploidy):
+        if why := one.wrong(source.n_features, ploidy) or _lacks_many(one):
             failed[i] = why
             del heard[i]
     _check_enough(heard, failed, n)
     frequency, missing, short = medians(list(heard.values()), ploidy)
     reasons = _of_counts(frequency, missing, short, min_frequency, max_missing)
+    _unless_called(reasons, heard)
     table = Variants.of(source.features).table
     if max_r2 is not None and (reasons == "").any():
         r2 = _linked(source, np.flatnonzero(reasons == ""), heard, window, seed)
@@ -176,6 +178,20 @@ def _told(function: Any, reader: Any, *arguments: Any) -> Any:
         return function(reader, *arguments)
     except Exception as error:
         return " ".join(str(error).split()) or type(error).__name__
+
+
+def _lacks_many(one: Summary) -> str:
+    """Say that a partition has no call of many variants: it would take them from everybody."""
+    none = int((one.called == 0).sum())
+    most = MAX_EMPTY * len(one.called)
+    return f"no call of {none} of {len(one.called)} variants" if none > max(most, 1.0) else ""
+
+
+def _unless_called(reasons: NDArray[Any], heard: dict[int, Summary]) -> None:
+    """Leave out what a partition has no call of: nothing could be said of it there."""
+    for i, one in heard.items():
+        for j in np.flatnonzero(one.called == 0):
+            reasons[j] = reasons[j] or f"no call is known in partition {i}"
 
 
 def _computed(asked: Sequence[Any]) -> tuple[Any, ...]:
