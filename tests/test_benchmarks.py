@@ -121,3 +121,10 @@ def test_labels_are_timed_beside_those_of_scikit_learn(tmp_path: Path) -> None:
     assert set(found["seconds"]) == {"ours", "scikit-learn", "reading"}
     assert found["times faster"] > 0
     assert found["same labels"] > 0.999
+
+
+@pytest.mark.slow
+def test_fits_of_genotypes_are_timed_beside_numpy_and_scikit_learn(tmp_path: Path) -> None:
+    told = printed("discrete_fit.py", tmp_path, "400", "300")
+    assert set(told["ns_a_genotype"]) == {"NumPy, float64", "int8", "int8, 3% missing"}
+    assert 0.0 < told["dfmr_dask"]["adjusted_rand"] <= 1.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from dfmr_dask.aggregate.consensus import consensus
 from dfmr_dask.aggregate.electing import (
     all_rows,
     fitted_rows,
@@ -113,8 +114,14 @@ class _Proposals:
 
 
 def _searched(search: _Search, waves: Sequence[Sequence[int]]) -> Steps[tuple[Mixture, _Proposals]]:
-    """Find the start among a few proposals, or among all where those find the best too rarely."""
+    """Find the start among a few proposals, or among all where those find the best too rarely.
+
+    Of many discrete columns it is made of the components that most of all proposals have.
+    """
     first = yield from search.proposed(waves[:1], final=len(waves) == 1)
+    if (center := consensus(first.listed, first.rows)) is not None:
+        everybody = yield from search.proposed(waves[1:], first)
+        return consensus(everybody.listed, everybody.rows) or center, everybody
     good = search.good_optima(first)
     made = yield from search.improved(first, [one for one, _ in good], 1)
     candidates = some(made)

@@ -153,8 +153,8 @@ def _around_most_told(
     Each component is compared where it is best told, and among those who have rows of it.
     Logarithms of covariances of fewer than a few rows a feature are far from normal.
     """
-    d = near.family.n_features(take(near.params, 0))
-    fewest = max(FEWEST_ROWS, ROWS_A_FEATURE * d if near.family.needs_spread else 0.0)
+    many = near.family.n_features(take(near.params, 0)) if near.family.needs_spread else 0
+    fewest = max(FEWEST_ROWS, ROWS_A_FEATURE * many)
     for _ in range(ALIGNMENTS):
         reference = most_told(near, component_rows(near) >= fewest)
         order = orders(estimates, reference)

@@ -31,7 +31,7 @@ def _product(parts: Any) -> Product:
     return Product(tuple(made))
 
 
-FAMILIES: Mapping[str, Callable[..., Family]] = {
+FAMILIES: dict[str, Callable[..., Family]] = {
     "gaussian": Gaussian,
     "diagonal_gaussian": DiagonalGaussian,
     "binomial": Binomial,

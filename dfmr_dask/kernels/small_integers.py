@@ -23,7 +23,7 @@ from dfmr_dask.jit import COMPILED, compiled
 from dfmr_dask.kernels.reference import Blocks, log_sum_exp
 
 MANY_COLUMNS = 128  # fewer are computed in float64
-COLUMNS = 256  # whose products are summed up in single precision
+COLUMNS = 512  # whose products are summed up in single precision
 BLOCK_NUMBERS = 1 << 19  # of a block that is laid out
 FEWEST_ROWS, MOST_ROWS = 16, 512  # of a block
 Array = NDArray[np.float64]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dfmr_dask.errors import DegenerateRows
 from dfmr_dask.families.base import Family, Rows
-from dfmr_dask.local.guesses import STARTS, first_guess, is_wide
+from dfmr_dask.local.guesses import MOST_SPLIT, STARTS, first_guess, is_wide
 from dfmr_dask.local.merging import Trial, merged, repaired
 from dfmr_dask.mixture import Mixture
 
@@ -187,6 +187,9 @@ def propose(
     array([ 0., 20., 90.])
     """
     x, weight = _counted(sample)
+    wide = is_wide(family, x)
+    if wide:  # where few rows tell the groups, the fit does the rest
+        x, weight = x[:MOST_SPLIT], None if weight is None else weight[:MOST_SPLIT]
     rows, d = x.shape
     if rows < family.min_rows(n_components, d):
         raise DegenerateRows(
@@ -198,7 +201,6 @@ def propose(
         Trial(family, x[:size], size**-0.5, floor, None if weight is None else weight[:size])
         for size in (few, rows)  # rows lie in random order, so that the first ones are a sample
     )
-    wide = is_wide(family, x)
     tries = [
         first_guess(
             screen.x,
