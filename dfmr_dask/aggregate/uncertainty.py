@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.caveats import FROM_SAMPLES, NOT_MERGED, ONE_PARTITION, caveats
+from dfmr_dask.aggregate.functions import value_of
 from dfmr_dask.aggregate.jackknife import (
     LEVEL,
     LOG_ODDS,
@@ -101,9 +102,9 @@ class StandardErrors:
         >>> round(float(sure.standard_error), 3)  # their standard deviation over sqrt(11)
         0.1
         """
-        value = _called(function, self.mixture, "the mixture", None)
+        value = value_of(function, self.mixture, "the mixture", None)
         many = [
-            _called(function, self.without(i), f"the mixture without part {i}", value.shape)
+            value_of(function, self.without(i), f"the mixture without part {i}", value.shape)
             for i in range(len(self))
         ]
         return replace(jackknifed(value, np.stack(many), self.shares, level), notes=self.notes)
@@ -262,33 +263,6 @@ def reported_errors(
         return reason
     notes = (*found.notes, FROM_SAMPLES) if chosen == "polished" else found.notes
     return replace(found, mixture=mixture, notes=notes)  # to the bit what is reported
-
-
-def _called(
-    function: Callable[[Mixture], Any], mixture: Mixture, of: str, shape: tuple[int, ...] | None
-) -> Array:
-    """Call a user's function, and check what came."""
-    try:
-        came = function(mixture)
-    except Exception as error:
-        raise NoStandardErrors(f"the function raised {error!r} for {of}") from error
-    try:
-        value = np.asarray(came, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise NoStandardErrors(
-            f"the function returned {came!r:.80} for {of}; wanted a number or an array of them"
-        ) from error
-    if shape is not None and value.shape != shape:
-        raise NoStandardErrors(
-            f"the function returned an array of shape {value.shape} for {of}, and of {shape} for "
-            "the mixture; wanted the same shape for both"
-        )
-    if not np.isfinite(value).all():
-        raise NoStandardErrors(
-            f"the function returned {came!r:.80} for {of}; wanted finite numbers. A function that "
-            "is not defined for all mixtures near this one has no standard error"
-        )
-    return value
 
 
 def _moved(name: str, without: Array, old: Array, new: Array) -> Array:

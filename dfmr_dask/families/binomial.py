@@ -12,7 +12,8 @@ from scipy.special import expit, gammaln, logit, logsumexp
 
 from dfmr_dask.errors import InvalidMixture
 from dfmr_dask.families.base import Rows
-from dfmr_dask.families.entrywise import LEAST, MISSING, Entrywise
+from dfmr_dask.families.entries import MISSING
+from dfmr_dask.families.entrywise import LEAST, Entrywise
 
 Array = NDArray[np.float64]
 MOST_TRIALS = 10_000

@@ -11,7 +11,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from dfmr_dask.errors import InvalidMixture
 from dfmr_dask.families.base import Block, Floats, Link, Params, Rows
-from dfmr_dask.families.entrywise import LEAST, Design, Entrywise
+from dfmr_dask.families.entries import Design
+from dfmr_dask.families.entrywise import LEAST, Entrywise
 
 Array = NDArray[np.float64]
 MOST_LEVELS = 100_000  # in all columns together

@@ -9,17 +9,15 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dfmr_dask.errors import DegenerateRows, InvalidMixture
+from dfmr_dask.errors import InvalidMixture
 from dfmr_dask.families.base import Block, Floats, Params, Rows, Statistics, read_only, read_params
 from dfmr_dask.families.factors import factors
+from dfmr_dask.families.pooling import group_blocks, shares
+from dfmr_dask.families.ranges import check_definite, check_means, check_spread, finite_rows
 from dfmr_dask.families.unconstrained import GaussianChart, chart_at
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 EPSILON = float(np.finfo(np.float64).eps)
-LARGEST = 1e100  # variances beyond, or below 1 / LARGEST, cannot be computed with
-LARGEST_MEAN = 1e50  # so that its square, a variance of pooled components, is one we can
-WORST_CORRELATION = 1e-12  # smallest eigenvalue of a correlation matrix that we compute with
-GROUP_BLOCK = 1 << 20  # elements of the (groups, components, d) temporary of a pooling step
 
 
 class PseudoRows(NamedTuple):
@@ -232,13 +230,6 @@ class Gaussian:
         return z
 
 
-def finite_rows(x: Rows) -> NDArray[np.bool_]:
-    """Tell which rows (n, d) hold neither NaN nor infinity, shape (n,)."""
-    if not np.issubdtype(x.dtype, np.floating):
-        return np.ones(len(x), dtype=np.bool_)
-    return np.asarray(np.isfinite(x).all(axis=1))
-
-
 def marginal_variances(params: Params) -> NDArray[np.float64]:
     """Variances (..., K, d) of each feature, from any Gaussian parameters."""
     variances = params.get("variances")
@@ -253,54 +244,6 @@ def marginal_blocks(params: Params, center: Params) -> tuple[Block, Block]:
     logs = np.log(variances / middle) * np.sqrt(0.5)
     offset = (params["means"] - center["means"]) / np.sqrt(middle)
     return Block("mean", offset), Block("variance", logs)
-
-
-def check_means(means: NDArray[np.float64]) -> None:
-    """Raise unless means are a (K, d) table of finite numbers that can be squared."""
-    if means.ndim != 2 or not means.size:
-        raise InvalidMixture(f"means have shape {means.shape}; wanted (n_components, n_features)")
-    if not np.all(np.abs(means) <= LARGEST_MEAN):
-        raise InvalidMixture(f"means hold NaN, infinity or numbers above {LARGEST_MEAN:g}")
-
-
-def check_definite(covariances: NDArray[np.float64]) -> None:
-    """Raise unless covariances are finite, symmetric, positive definite and well conditioned."""
-    variances = np.diagonal(covariances, axis1=1, axis2=2)
-    check_variances(variances)
-    if not np.all(np.abs(covariances) <= LARGEST):
-        raise InvalidMixture("covariances hold NaN, infinity or numbers that cannot be squared")
-    scale = np.sqrt(variances)
-    correlations = covariances / (scale[:, :, None] * scale[:, None, :])
-    if not np.allclose(correlations, correlations.transpose(0, 2, 1), rtol=0.0, atol=1e-8):
-        raise InvalidMixture("covariances are not symmetric")
-    if np.linalg.eigvalsh(_symmetric(correlations)).min() < WORST_CORRELATION:
-        raise InvalidMixture("covariances are not positive definite, or too badly conditioned")
-
-
-def check_variances(variances: NDArray[np.float64]) -> None:
-    """Raise unless all variances are positive numbers in the range we can compute with."""
-    if not np.all((variances >= 1.0 / LARGEST) & (variances <= LARGEST)):
-        raise InvalidMixture("variances are not positive, not finite, or out of range")
-
-
-def check_spread(variances: NDArray[np.float64], means: NDArray[np.float64]) -> None:
-    """Raise when a column is constant, up to what float64 can tell beside its mean."""
-    flat = np.flatnonzero(~(variances > 1e-26 * means**2) | (variances < 1.0 / LARGEST))
-    if len(flat):
-        raise DegenerateRows(f"constant columns: {flat.tolist()}")
-
-
-def shares(count: Floats, groups: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mass of each group, and the share of every member in it."""
-    mass = np.asarray(groups, dtype=np.float64) * count
-    total = mass.sum(axis=1)
-    return total, mass / np.maximum(total, np.finfo(np.float64).tiny)[:, None]
-
-
-def group_blocks(n_groups: int, size: int) -> list[slice]:
-    """Cut groups into runs whose (groups, components, d) temporary stays in cache."""
-    step = max(1, GROUP_BLOCK // max(size, 1))
-    return [slice(i, i + step) for i in range(0, n_groups, step)]
 
 
 def _whiteners(

@@ -14,14 +14,15 @@ from dfmr_dask.families.base import Block, Floats, Params, Rows, Statistics, rea
 from dfmr_dask.families.gaussian import (
     LOG_2PI,
     PseudoRows,
+    marginal_blocks,
+    marginal_variances,
+)
+from dfmr_dask.families.pooling import group_blocks, shares
+from dfmr_dask.families.ranges import (
     check_means,
     check_spread,
     check_variances,
     finite_rows,
-    group_blocks,
-    marginal_blocks,
-    marginal_variances,
-    shares,
 )
 from dfmr_dask.families.unconstrained import GaussianChart, chart_at
 

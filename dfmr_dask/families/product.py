@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dfmr_dask.errors import InvalidMixture
 from dfmr_dask.families.base import Block, Family, Floats, Link, Params, Rows, Statistics
-from dfmr_dask.families.unconstrained import Chart, covered
+from dfmr_dask.families.unconstrained import Chart, JoinedChart, covered
 
 Array = NDArray[np.float64]
 
@@ -242,7 +242,7 @@ class Product:
             getattr(one, "chart")(self._own(i, center))  # noqa: B009  # what not all have
             for i, one in self._families()
         ]
-        return ProductChart(self, charts, center)
+        return JoinedChart(charts, self._own, self._named, center)
 
     def _prefix(self, i: int) -> str:
         return f"{self.parts[i][0].name}_{i}"
@@ -275,31 +275,6 @@ class Product:
         for i, part in enumerate(parts):
             moments |= self._named(i, part.moments)
         return Statistics(parts[0].count, moments)
-
-
-class ProductChart:
-    """Vectors of all parts side by side."""
-
-    __slots__ = ("charts", "family", "widths")
-
-    def __init__(  # noqa: D107
-        self, family: Product, charts: list[Chart], center: Params
-    ) -> None:
-        self.family, self.charts = family, charts
-        own = (chart.vectors(family._own(i, center)) for i, chart in enumerate(charts))
-        self.widths = np.cumsum([one.shape[1] for one in own])[:-1]
-
-    def vectors(self, params: Params) -> Array:
-        """Return parameters as vectors, shape (K, p)."""
-        parts = enumerate(self.charts)
-        return np.hstack([chart.vectors(self.family._own(i, params)) for i, chart in parts])
-
-    def params(self, vectors: Array) -> Params:
-        """Return the parameters that vectors (K, p) stand for; the inverse of :meth:`vectors`."""
-        found: dict[str, Array] = {}
-        for i, part in enumerate(np.split(vectors, self.widths, axis=1)):
-            found |= self.family._named(i, self.charts[i].params(part))
-        return found
 
 
 def _total(parts: Iterator[Array]) -> Array:

@@ -119,3 +119,44 @@ def chart_at(center: Params) -> GaussianChart:
     covariances = center["covariances"]
     deviations = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
     return GaussianChart(center["means"], deviations, *factors(covariances))
+
+
+class JoinedChart:
+    """Vectors of the parts of a product, side by side.
+
+    Parameters
+    ----------
+    charts : list of Chart
+        One a part.
+    own : callable
+        Given the number of a part and all parameters, returns that part's.
+    named : callable
+        Given the number of a part and its parameters, names them as among those of all parts.
+    center : mapping
+        Parameters of all parts.
+    """
+
+    __slots__ = ("charts", "named", "own", "widths")
+
+    def __init__(  # noqa: D107
+        self,
+        charts: list[Chart],
+        own: Callable[[int, Params], Params],
+        named: Callable[[int, Params], Params],
+        center: Params,
+    ) -> None:
+        self.charts, self.own, self.named = charts, own, named
+        parts = (chart.vectors(own(i, center)) for i, chart in enumerate(charts))
+        self.widths = np.cumsum([one.shape[1] for one in parts])[:-1]
+
+    def vectors(self, params: Params) -> Array:
+        """Return parameters as vectors, shape (K, p)."""
+        parts = enumerate(self.charts)
+        return np.hstack([chart.vectors(self.own(i, params)) for i, chart in parts])
+
+    def params(self, vectors: Array) -> Params:
+        """Return the parameters that vectors (K, p) stand for; the inverse of :meth:`vectors`."""
+        found: dict[str, Array] = {}
+        for i, part in enumerate(np.split(vectors, self.widths, axis=1)):
+            found |= self.named(i, self.charts[i].params(part))
+        return found

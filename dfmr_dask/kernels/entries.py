@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.families.base import Family, Params, Rows, Statistics
-from dfmr_dask.families.entrywise import Design, Entrywise
+from dfmr_dask.families.entries import Design
+from dfmr_dask.families.entrywise import Entrywise
 from dfmr_dask.kernels import small_integers
 from dfmr_dask.kernels.reference import Blocks, log_sum_exp
 

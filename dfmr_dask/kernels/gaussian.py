@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from dfmr_dask.families.base import Family, Params, Rows, Statistics
 from dfmr_dask.families.factors import factors
-from dfmr_dask.families.gaussian import LARGEST, LOG_2PI, Gaussian
+from dfmr_dask.families.gaussian import LOG_2PI, Gaussian
 from dfmr_dask.families.gaussian_diagonal import DiagonalGaussian
+from dfmr_dask.families.ranges import LARGEST
 from dfmr_dask.kernels import compiled
 from dfmr_dask.kernels.densities import DIAGONAL, FULL, TIED
 from dfmr_dask.kernels.reference import Blocks

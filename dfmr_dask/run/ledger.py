@@ -9,9 +9,8 @@ messages/00000.npz  what the partitions of one task said, as it arrives
 events.jsonl        what happened, a line at a time, as it happens; one that goes on appends
 unanswered.json     partitions that gave no answer at all, and why: asked again when a run goes on
 model.npz           the mixture
-partitions.zarr     the table of partitions, and as partitions.csv
-standard_errors.zarr how sure the mixture is, where that can be told; mixture.png draws it
-pieces.zarr         the table of pieces that the way was chosen by, and as pieces.csv
+partitions.zarr     the table of partitions, pieces.zarr of pieces that the way was chosen by; .csv
+standard_errors.zarr how sure the mixture is, where that is known; mixture.png draws it
 sample.npz          some rows of the kept partitions, for pictures (run.sample_rows: 0 leaves none)
 report.html         all of it for people, made from the other files
 performance.html    Dask's report of what its cluster did, on request
@@ -53,8 +52,8 @@ from dfmr_dask.selection.curve import Selection, as_plain, selection_from
 
 DESCRIPTION, SUMMARY, MESSAGES = "run.json", "summary.json", "messages"
 PIECES, START, UNANSWERED = "pieces.json", "start.npz", "unanswered.json"
-SELECTION, WAY, EVENTS = "selection.json", "likeness.json", "events.jsonl"
-PERFORMANCE = "performance.html"
+SELECTION, WAY = "selection.json", "likeness.json"
+EVENTS, PERFORMANCE = "events.jsonl", "performance.html"
 LARGEST_JSON = 1 << 28
 
 
@@ -293,8 +292,7 @@ class Ledger:
 
     def partitions(self) -> xr.Dataset:
         """Return the table of partitions."""
-        table: xr.Dataset = xr.open_zarr(self.folder / "partitions.zarr", chunks=None).load()
-        return table
+        return xr.open_zarr(self.folder / "partitions.zarr", chunks=None).load()
 
     def _told(self, name: str) -> dict[str, Any]:
         """Return what a file says; nothing where it is not there."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from dfmr_dask.show.html.found import Found
 from dfmr_dask.show.html.numbers import counted, number
-from dfmr_dask.show.pictures.mixture import telling_features
 from dfmr_dask.show.pictures.style import shortened
+from dfmr_dask.show.pictures.telling import telling_features
 
 MOST_FEATURES, MOST_COMPONENTS = 6, 60
 LONGEST = 40  # characters of a name

@@ -18,6 +18,7 @@ from dfmr_dask.show.html.svg import Picture, drawn
 from dfmr_dask.show.pictures import mixture
 from dfmr_dask.show.pictures.goodness import plot_goodness
 from dfmr_dask.show.pictures.style import shortened
+from dfmr_dask.show.pictures.telling import telling_pairs
 
 WIDEST_PICTURE = 1000  # pixels of the labels on their grid
 BARS = 40  # components beyond which weights are no bars
@@ -27,7 +28,7 @@ def components(found: Found) -> list[Picture]:
     """Draw the mixture: its weights, and its components along the features that tell most."""
     model, errors = found.mixture, found.errors
     gaussian = "means" in model.params
-    pairs = mixture.telling_pairs(model) if gaussian else []
+    pairs = telling_pairs(model) if gaussian else []
     shown = [_density(found)] if gaussian and not pairs else []
     for k, pair in enumerate(pairs):
         names = " and ".join(shortened(found.features[j], 60) for j in pair)
