@@ -91,6 +91,7 @@ class SourceSection(Section):
     """Where rows come from; the keys are the arguments of :func:`dfmr_dask.open_source`."""
 
     path: str
+    kind: Literal["genotypes"] | None = None
     group: str | None = None
     features: Features | None = None
     plan: Annotated[str, one_of(KINDS)] | None = None
