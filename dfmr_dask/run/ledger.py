@@ -26,7 +26,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import xarray as xr
 
@@ -292,7 +292,7 @@ class Ledger:
 
     def partitions(self) -> xr.Dataset:
         """Return the table of partitions."""
-        return xr.open_zarr(self.folder / "partitions.zarr", chunks=None).load()
+        return cast(xr.Dataset, xr.open_zarr(self.folder / "partitions.zarr", chunks=None).load())
 
     def _told(self, name: str) -> dict[str, Any]:
         """Return what a file says; nothing where it is not there."""
