@@ -160,10 +160,11 @@ def test_a_cell_is_what_its_parts_give() -> None:
         for one in measured(cell, here, DESIGN)
     }
     fits = Fits(here, DESIGN, 1, 8 * 200)
-    honest = [fits.message(j, x, here.truth) for j, x in enumerate(here.honest([200] * 8, 1))]
+    drawn = here.honest([200] * 8, 1)
+    honest = [fits.message(j, x, here.truth) for j, x in enumerate(drawn)]
     attack = DESIGN.attacks[0].corruption(0.25)
     liars = byzantine_partitions(attack, 8, 1)
-    told = fits.told(honest, attack, liars)
+    told = fits.told(honest, drawn, attack, liars)
     left = [one for one in honest if one.partition not in liars]
     oracle, ours = aggregate(left, aggregator="vanilla"), aggregate(told)
     assert records["mean", 0.25, "oracle"]["error"] == error(oracle.mixture, here.truth)
