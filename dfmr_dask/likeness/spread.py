@@ -77,7 +77,8 @@ def spread(pieces: Pieces, name: str, columns: slice, tests: int) -> Spread:
     tests : int
         Blocks that are looked at together.
     """
-    means = pieces.means[:, columns]
+    # About a middle, so that pieces that agree to the bit stay so in any matrix product.
+    means = pieces.means[:, columns] - np.median(pieces.means[:, columns], axis=0)
     covariances = pieces.covariances[:, columns, columns]
     if name == "components":  # they sum to one: what is along that direction is rounding
         k = means.shape[1]

@@ -24,6 +24,7 @@ FIT = (
     *("start", "seed", "corruption", "outliers", "dtype_work", "places", "selection"),
     *("shared_components",),
 )
+SHOWING = ("sample_rows",)  # of what pictures show: no result depends on it
 AGGREGATION = ("method", "weights", "gates", "rho", "unit", "aggregator", "compare", "polish")
 SHOWN = 8
 

@@ -64,6 +64,8 @@ def watched(
 @contextmanager
 def performing(client: Client, path: Path) -> Iterator[None]:
     """Write Dask's own report of what the cluster did meanwhile; a run never fails for it."""
+    from bokeh.core.properties import validate  # noqa: PLC0415  # large, and seldom asked for
+
     report = performance_report(str(path.absolute()), mode="inline")
     with client.as_current():
         report.__enter__()
@@ -71,7 +73,10 @@ def performing(client: Client, path: Path) -> Iterator[None]:
             yield
         finally:
             try:
-                report.__exit__(None, None, None)
+                # Pages that update at this moment switch validation off for the whole process, and
+                # the report's figures would have a text for a title then: Bokeh cannot draw those.
+                with validate(True):
+                    report.__exit__(None, None, None)
             except Exception as error:
                 log.warning("no performance report was written: %s", described(error))
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from threadpoolctl import threadpool_limits
+
 from dfmr_dask.aggregate.alignment import like
 from dfmr_dask.aggregate.uncertainty import reported_errors
 from dfmr_dask.aggregate.verdict import Verdict
@@ -80,6 +82,14 @@ def fit(
     check_replacement(source, settings, replacement)
     context = Context(source, settings, tasks, emit, ledger, replacement)
     emit(opening(context))
+    # As in the processes of a cluster: how many threads share a product decides its last bits.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return fitted(context)
+
+
+def fitted(context: Context) -> Result:
+    """Take a context through all stages."""
+    source, settings, ledger, emit = context.source, context.settings, context.ledger, context.emit
     seconds: dict[str, float] = {}
     known = {} if ledger is None else ledger.answered()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import distributed.http
+from bokeh.core.properties import validate
 from bokeh.models.widgets import Div, Select
 from distributed.dashboard.components import DashboardComponent, add_periodic_callback
 from distributed.dashboard.components.scheduler import BOKEH_THEME
@@ -73,8 +74,11 @@ def dfmr_doc(scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
         What the frame of Dask's pages needs.
     doc : bokeh.document.Document
     """
-    page = Page(scheduler.plugins[NAME])
-    page.draw()
+    # Other pages switch Bokeh's validation off while they update, for all threads of a process:
+    # figures that are made meanwhile would have a text for a title, which no browser can draw.
+    with validate(True):
+        page = Page(scheduler.plugins[NAME])
+        page.draw()
     add_periodic_callback(doc, page, EVERY)
     for root in page.roots():
         doc.add_root(root)

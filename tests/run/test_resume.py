@@ -25,7 +25,7 @@ from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run import pipeline
 from dfmr_dask.run.events import Event
-from dfmr_dask.run.identity import AGGREGATION, FIT
+from dfmr_dask.run.identity import AGGREGATION, FIT, SHOWING
 from dfmr_dask.run.ledger import Ledger
 from dfmr_dask.run.lock import locked
 from dfmr_dask.run.record import recording
@@ -195,8 +195,8 @@ def test_other_settings_are_refused_by_name(
 
 
 def test_every_setting_belongs_to_the_fit_or_to_the_aggregation() -> None:
-    assert {*FIT, *AGGREGATION} == set(Settings.__slots__)
-    assert not {*FIT} & {*AGGREGATION}
+    assert {*FIT, *AGGREGATION, *SHOWING} == set(Settings.__slots__)
+    assert len({*FIT, *AGGREGATION, *SHOWING}) == len([*FIT, *AGGREGATION, *SHOWING])
 
 
 def test_another_version_is_refused(
