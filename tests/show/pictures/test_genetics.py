@@ -7,7 +7,7 @@ import numpy as np
 from dfmr_dask import open_source
 from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.genetics import Axes
-from dfmr_dask.show.genetics_picture import membership_bars, principal_plot, thrown_out
+from dfmr_dask.show.pictures.genetics import membership_bars, principal_plot, thrown_out
 
 
 def drawn(ax, tmp_path):

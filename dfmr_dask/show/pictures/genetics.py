@@ -54,7 +54,7 @@ def membership_bars(
     Examples
     --------
     >>> import numpy as np
-    >>> from dfmr_dask.show.genetics_picture import membership_bars
+    >>> from dfmr_dask.show.pictures.genetics import membership_bars
     >>> ax = membership_bars(np.array([[0.9, 0.1], [0.2, 0.8]]), ["A", "B"])
     >>> [label.get_text() for label in ax.get_xticklabels()]
     ['A', 'B']
@@ -102,7 +102,7 @@ def principal_plot(axes: Axes, labels: NDArray[np.intp], *, ax: Plot | None = No
     --------
     >>> import numpy as np
     >>> from dfmr_dask.genetics import Axes
-    >>> from dfmr_dask.show.genetics_picture import principal_plot
+    >>> from dfmr_dask.show.pictures.genetics import principal_plot
     >>> ax = principal_plot(Axes(np.eye(2), np.eye(2), np.array([0.3, 0.1])), np.array([0, 1]))
     >>> ax.get_xlabel()
     'principal component 1 (30.0 %)'
@@ -145,7 +145,7 @@ def thrown_out(verdict: Verdict, source: Source) -> pd.DataFrame:
     >>> import numpy as np
     >>> from dfmr_dask import open_source
     >>> from dfmr_dask.aggregate.verdict import Verdict
-    >>> from dfmr_dask.show.genetics_picture import thrown_out
+    >>> from dfmr_dask.show.pictures.genetics import thrown_out
     >>> source = open_source(np.zeros((9, 2)), features=["1:5:A:G", "1:9:C:T"], n_partitions=3)
     >>> kept = np.array([[True, False], [True, True], [True, True]])
     >>> verdict = Verdict((0, 1), {2: "frequencies 9 > 1"}, entries_kept=kept)
