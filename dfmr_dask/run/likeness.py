@@ -34,6 +34,7 @@ from dfmr_dask.run.tasks import Failure, Tasks
 from dfmr_dask.run.way import Way
 
 FEWEST = 3  # pieces, among which something can be said to stand apart
+MOST_FEATURES = 300  # each piece sends the covariance of so many at most
 PASSES = 3  # over the rows of interleaved partitions of a small store, after they are merged
 
 
@@ -119,8 +120,18 @@ def taken(context: Context, way: Way) -> Context:
 
 def chooses(context: Context) -> bool:
     """Tell whether the way is chosen by the samples: a plan that is forced forces the way."""
-    plan = context.source.plan
-    return plan.auto and len(plan) >= FEWEST and context.settings.method != "paper"
+    plan, wide = context.source.plan, context.source.n_features > MOST_FEATURES
+    return plan.auto and len(plan) >= FEWEST and context.settings.method != "paper" and not wide
+
+
+def unasked(source: Source) -> tuple[str, ...]:
+    """Say so where nobody asks whether pieces are alike, though the plan would have it."""
+    if not source.plan.auto or source.n_features <= MOST_FEATURES:
+        return ()
+    return (
+        f"whether the pieces are alike was not asked: {source.n_features} features are more than "
+        f"the {MOST_FEATURES} that pieces are compared by. They were filtered as alike ones",
+    )
 
 
 def _as_before(

@@ -16,7 +16,7 @@ from dfmr_dask.run.context import Context
 from dfmr_dask.run.demands import check_replacement, check_sizes
 from dfmr_dask.run.events import Emit, ignore
 from dfmr_dask.run.ledger import Ledger
-from dfmr_dask.run.likeness import start_and_way
+from dfmr_dask.run.likeness import start_and_way, unasked
 from dfmr_dask.run.pieces import piece_table
 from dfmr_dask.run.polish import Polished, polish
 from dfmr_dask.run.remarks import remarks
@@ -143,7 +143,7 @@ def fitted(context: Context) -> Result:
         scores=dict(zip(compared, scores[1:], strict=True)),
         seconds=seconds,
         byzantine=context.byzantine,
-        notes=(*context.source.plan.notes, *notes, *said),
+        notes=(*context.source.plan.notes, *unasked(source), *notes, *said),
         chosen=chosen,
         passes=polished.passes,
         errors=errors,

@@ -18,7 +18,7 @@ from dfmr_dask.data import Source, open_source
 from dfmr_dask.data.files import plain
 from dfmr_dask.errors import InvalidMessage, RunDiffers
 from dfmr_dask.experiments.populations import dithered, population
-from dfmr_dask.families import COVARIANCE_TYPES
+from dfmr_dask.families import COVARIANCE_TYPES, Binomial
 from dfmr_dask.local import em
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
@@ -198,6 +198,16 @@ def test_a_forced_plan_forces_the_way(tiles: Path):
     assert paper.way is None
     alone = fitted(open_source(np.random.default_rng(0).normal(size=(500, 2))))
     assert alone.way is None
+
+
+def test_pieces_of_very_many_features_are_filtered_unasked(tmp_path: Path):
+    wide = np.random.default_rng(0).integers(0, 3, size=(1200, 1, 320), dtype=np.int8)
+    path = written(tmp_path / "wide.zarr", wide, (100, 1))
+    settings = replace(SETTINGS, family=Binomial(2), n_components=1)
+    result = fitted(opened(path), settings)
+    assert result.way is None
+    assert len(result.verdict.kept) == 12
+    assert any("was not asked: 320 features" in note for note in result.notes)
 
 
 @pytest.mark.slow
