@@ -125,8 +125,8 @@ def ours(x: NDArray[Any], case: Case, first: Mixture | None, seed: int) -> Trace
     if first is None:
         family = COVARIANCE_TYPES[case.covariance_type]
         rng = np.random.default_rng(seed)
-        p = family.n_parameters(case.n_components, case.n_features)
-        sample = start.draw_sample(x, p, rng, alone=True)
+        order = start.Order(family, case.n_components, case.n_features, alone=True)
+        sample = start.draw_sample(x, order, rng)
         first = start.propose(sample, family, case.n_components, rng)
     em.fit(
         x, first, strength=len(x) ** -0.5, dtype_work=case.work,

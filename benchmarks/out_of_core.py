@@ -71,8 +71,7 @@ def prepared() -> None:
     """Compile what a fit needs, or load it."""
     rng = np.random.default_rng(0)
     x = truth_of(0.1).sample(8000, rng)[0].astype(np.float32)
-    p = FULL.n_parameters(N_COMPONENTS, N_FEATURES)
-    sample = start.draw_sample(x, p, rng)
+    sample = start.draw_sample(x, start.Order(FULL, N_COMPONENTS, N_FEATURES), rng)
     pilot = start.propose(sample, FULL, N_COMPONENTS, rng)
     start.score(sample, [pilot])
     em.fit(x, pilot, strength=0.01)

@@ -59,8 +59,8 @@ def counted(case: tuple[int, int, float], rows: int, seed: int) -> dict[str, dic
     n_components, n_features, overlap = case
     truth = population_with_overlap(n_components, n_features, overlap, seed=seed)
     x, _ = truth.sample(rows, np.random.default_rng(seed))
-    p = FULL.n_parameters(n_components, n_features)
-    sample = start.draw_sample(x, p, np.random.default_rng(seed), alone=True)
+    order = start.Order(FULL, n_components, n_features, alone=True)
+    sample = start.draw_sample(x, order, np.random.default_rng(seed))
     pilot = start.propose(sample, FULL, n_components, np.random.default_rng(seed))
     fits = {"plain EM": climbed(x, pilot, accelerate=False)}
     with patch.object(em, "subsamples", lambda *_: []):

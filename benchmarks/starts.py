@@ -93,8 +93,7 @@ def climbed(x: Rows, first: Mixture, tol: float = TOL, max_iter: int = MAX_ITER)
 def ours(x: Rows, n_components: int, seed: int) -> Mixture:
     """Propose a start as a partition that is alone does."""
     family, rng = COVARIANCE_TYPES["full"], np.random.default_rng([seed, 2])
-    p = family.n_parameters(n_components, x.shape[1])
-    sample = start.draw_sample(x, p, rng, alone=True)
+    sample = start.draw_sample(x, start.Order(family, n_components, x.shape[1], alone=True), rng)
     return start.propose(sample, family, n_components, rng, alone=True)
 
 

@@ -168,7 +168,6 @@ def _fitted(x: Rows, labels: Labels | None, family: Family, order: int) -> Mixtu
         first = Trial(family, x, strength, FLOOR).grouped(classes[1].astype(np.intp), order)
     else:
         rng = generator(0, Stage.PROPOSE)
-        p, least = family.n_parameters(order, x.shape[1]), family.min_rows(order, x.shape[1])
-        sample = start.draw_sample(x, p, rng, least=least, alone=True)
+        sample = start.draw_sample(x, start.Order(family, order, x.shape[1], alone=True), rng)
         first = start.propose(sample, family, order, rng, n_init=PILOTS, alone=True)
     return em.fit(x, first, strength=strength, floor=FLOOR).mixture.canonical()

@@ -17,7 +17,7 @@ from dfmr_dask.experiments.populations import dithered
 from dfmr_dask.experiments.remembering import Remembering
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.local import em
-from dfmr_dask.local.start import first_guess, sample_sizes
+from dfmr_dask.local.start import Order, first_guess
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.pipeline import Settings, fit
@@ -205,7 +205,8 @@ class Photograph:
     def knowledge(self, order: int, byzantine: tuple[int, ...]) -> Knowledge:
         """Return what adversaries know: bad optima of the honest rows, and one of the flower's."""
         bad = self.reference(order, byzantine).bad
-        rows = sample_sizes(bad[0].n_parameters, self.source.plan.partitions[0].rows or 0)[0]
+        wanted = Order(bad[0].family, order, bad[0].n_features)
+        rows, _ = wanted.sample_sizes(self.source.plan.partitions[0].rows or 0)
         flower = np.concatenate([self.flower.rows(i)() for i in range(PARTITIONS)])
         return Knowledge(bad[-1], bad[0], _start(flower, order, self.seed, 0, "overfit"), rows)
 

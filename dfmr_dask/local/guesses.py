@@ -16,6 +16,9 @@ from dfmr_dask.mixture import Mixture
 OVERFIT_ITERATIONS = 6
 MANY = 30  # columns of discrete rows beyond which these are split, not over-fitted
 MOST_SPLIT = 2000  # rows that are split; they lie in random order, and the others follow by EM
+FEWEST_SPLIT, FEWEST_SPLIT_A_COMPONENT = 500, 50  # of them, where columns are very many
+NUMBERS_SPLIT = 10_000_000  # entries of these rows
+SPLIT_AT_ONCE = 256  # rows, or columns, that are looked at in float64
 LEADING = 10  # principal components that rows of more features are looked at in
 
 Weight = NDArray[np.float64] | None
@@ -51,27 +54,49 @@ def first_guess(
     """
     trial = Trial(family, x, strength, floor, weight)
     if init_params == "overfit":
-        return (_split if is_wide(family, x) else _overfit)(trial, n_components, rng)
+        wide = is_wide(family, x.shape[1])
+        return (_split if wide else _overfit)(trial, n_components, rng)
     labels = LABELS[init_params](standardized(family.floats(x), weight), n_components, rng, weight)
     return trial.grouped(labels, n_components)
 
 
-def is_wide(family: Family, x: Rows) -> bool:
+def is_wide(family: Family, n_features: int) -> bool:
     """Tell whether rows are split along principal components, in place of an over-fit."""
-    return not family.needs_spread and x.shape[1] > MANY
+    return not family.needs_spread and n_features > MANY
+
+
+def most_split(n_components: int, n_features: int) -> int:
+    """Return how many rows are split: where columns are many, few rows tell the groups apart.
+
+    Examples
+    --------
+    >>> from dfmr_dask.local.guesses import most_split
+    >>> [most_split(5, d) for d in (1000, 10_000, 100_000)]
+    [2000, 1000, 500]
+    """
+    fewest = max(FEWEST_SPLIT, FEWEST_SPLIT_A_COMPONENT * n_components)
+    return min(MOST_SPLIT, max(fewest, NUMBERS_SPLIT // n_features))
 
 
 def _split(trial: Trial, n_components: int, rng: np.random.Generator) -> Mixture:
     """Cut rows of many columns in two, and again, along the leading principal components."""
-    few = Trial(
-        trial.family,
-        trial.x[:MOST_SPLIT],
-        trial.strength,
-        trial.floor,
-        None if trial.weight is None else trial.weight[:MOST_SPLIT],
-    )
-    rows = standardized(few.family.floats(few.x), few.weight).astype(np.float32)
-    return few.grouped(split(rows, n_components, rng, few.weight), n_components)
+    few = slice(most_split(n_components, trial.x.shape[1]))
+    weight = None if trial.weight is None else trial.weight[few]
+    some = Trial(trial.family, trial.x[few], trial.strength, trial.floor, weight)
+    return some.grouped(split(_in_single(some), n_components, rng, weight), n_components)
+
+
+def _in_single(trial: Trial) -> NDArray[np.float32]:
+    """Return standardized rows of many columns in single precision, a few at a time in double."""
+    n, d = trial.x.shape
+    out = np.empty((n, d), np.float32)
+    for first in range(0, n, SPLIT_AT_ONCE):
+        rows = slice(first, first + SPLIT_AT_ONCE)
+        out[rows] = trial.family.floats(trial.x[rows])
+    for first in range(0, d, SPLIT_AT_ONCE):
+        columns = slice(first, first + SPLIT_AT_ONCE)
+        out[:, columns] = standardized(out[:, columns], trial.weight)
+    return out
 
 
 def _overfit(trial: Trial, n_components: int, rng: np.random.Generator) -> Mixture:

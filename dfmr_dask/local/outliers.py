@@ -71,9 +71,13 @@ def bounds(x: Rows, limit: float, weights: Floats | None = None) -> Bounds:
     """
     middles, farthest = np.zeros(x.shape[1]), np.full(x.shape[1], np.inf)
     for number, column in enumerate(x.T if len(x) else ()):
-        values = column.astype(np.float64)
-        middle, low, high = quantiles(values, (0.5, 0.25, 0.75), weights)
-        (typical,) = quantiles(np.abs(values - middle), (0.5,), weights)
+        values, mass = column.astype(np.float64), weights
+        if (gone := np.isnan(values)).any():
+            values, mass = values[~gone], None if mass is None else mass[~gone]
+        if not len(values):
+            continue
+        middle, low, high = quantiles(values, (0.5, 0.25, 0.75), mass)
+        (typical,) = quantiles(np.abs(values - middle), (0.5,), mass)
         spread = MAD_TO_SPREAD * typical or IQR_TO_SPREAD * (high - low)
         if spread > 0.0:
             middles[number], farthest[number] = middle, limit * spread
@@ -81,11 +85,11 @@ def bounds(x: Rows, limit: float, weights: Floats | None = None) -> Bounds:
 
 
 def within(x: Rows, limits: Bounds) -> NDArray[np.bool_]:
-    """Tell which rows (n, d) lie within bounds in every feature, shape (n,)."""
+    """Tell which rows (n, d) lie within bounds in every feature, shape (n,); NaN is not outside."""
     kept = np.ones(len(x), dtype=np.bool_)
     for column, middle, farthest in zip(x.T, limits.middle, limits.farthest, strict=True):
         if farthest < np.inf:
-            kept &= np.abs(column.astype(np.float64) - middle) <= farthest
+            kept &= ~(np.abs(column.astype(np.float64) - middle) > farthest)
     return kept
 
 

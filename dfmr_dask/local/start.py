@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from dfmr_dask.errors import DegenerateRows
 from dfmr_dask.families.base import Family, Rows
-from dfmr_dask.local.guesses import MOST_SPLIT, STARTS, first_guess, is_wide
+from dfmr_dask.local.guesses import STARTS, first_guess, is_wide, most_split
 from dfmr_dask.local.merging import Trial, merged, repaired
 from dfmr_dask.mixture import Mixture
 
 __all__ = [
     "STARTS",
+    "Order",
     "Sample",
     "draw_sample",
     "first_guess",
     "guarded_start",
     "merged",
     "propose",
-    "sample_sizes",
     "score",
     "trimmed",
 ]
@@ -60,38 +60,70 @@ class Sample:
     score_weight: NDArray[np.float64] | None = None
 
 
-def sample_sizes(
-    n_parameters: int, rows: int, *, least: int = 0, alone: bool = False
-) -> tuple[int, int]:
-    """Return the sizes of A and B.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a start is wanted for: how large samples must be follows from it.
 
-    A has at least the rows that a fit needs at the very least; a partition that is alone has
-    nobody to score for, and tries its starts on more rows where features are few.
+    Parameters
+    ----------
+    family : Family
+    n_components : int
+    n_features : int
+    alone : bool
+        Whether there is no other partition. It has nobody to score for then, and tries its starts
+        on more rows where features are few.
     """
-    if alone:
-        wanted = max(ROWS_ALONE, ROWS_A_PARAMETER_ALONE * n_parameters, least)
-        return min(wanted, rows), min(ROWS_TO_SCORE, rows)
-    rich = min(RICH_ROWS, RICH_ROWS_A_PARAMETER * n_parameters)
-    wanted = max(ROWS_TO_FIT, ROWS_A_PARAMETER * n_parameters, rich)
-    to_fit = min(wanted, max(int(SHARE_TO_FIT * rows), min(least, rows)))
-    return to_fit, min(ROWS_TO_SCORE, rows - to_fit)
+
+    family: Family
+    n_components: int
+    n_features: int
+    alone: bool = False
+
+    @property
+    def least(self) -> int:
+        """Rows that a fit needs at the very least."""
+        return self.family.min_rows(self.n_components, self.n_features)
+
+    def sample_sizes(self, rows: int) -> tuple[int, int]:
+        """Return the sizes of A and B in a partition of so many rows.
+
+        Examples
+        --------
+        >>> from dfmr_dask.families import Gaussian
+        >>> from dfmr_dask.local.start import Order
+        >>> Order(Gaussian(), 5, 10).sample_sizes(5000)
+        (3350, 1000)
+        """
+        to_fit, to_score = self._wanted()
+        if self.alone:
+            return min(to_fit, rows), min(to_score, rows)
+        to_fit = min(to_fit, max(int(SHARE_TO_FIT * rows), min(self.least, rows)))
+        return to_fit, min(to_score, rows - to_fit)
+
+    def _wanted(self) -> tuple[int, int]:
+        """Return the sizes of A and B where rows are as many as anybody wants."""
+        if is_wide(self.family, self.n_features):  # few rows tell the groups, the fit does the rest
+            most = most_split(self.n_components, self.n_features)
+            return most, min(ROWS_TO_SCORE, most // 2)
+        p = self.family.n_parameters(self.n_components, self.n_features)
+        if self.alone:
+            return max(ROWS_ALONE, ROWS_A_PARAMETER_ALONE * p, self.least), ROWS_TO_SCORE
+        rich = min(RICH_ROWS, RICH_ROWS_A_PARAMETER * p)
+        return max(ROWS_TO_FIT, ROWS_A_PARAMETER * p, rich), ROWS_TO_SCORE
 
 
 def draw_sample(
     x: Rows,
-    n_parameters: int,
+    order: Order,
     rng: np.random.Generator,
-    *,
-    least: int = 0,
-    alone: bool = False,
     weights: NDArray[np.float64] | None = None,
 ) -> Sample:
-    """Draw A and B from valid rows (n, d) with their weights; see :func:`sample_sizes`."""
-    to_fit, to_score = sample_sizes(n_parameters, len(x), least=least, alone=alone)
-    order = rng.permutation(len(x))
-    a = order[:to_fit]
+    """Draw A and B from valid rows (n, d) with their weights; see :class:`Order`."""
+    to_fit, to_score = order.sample_sizes(len(x))
+    mixed = rng.permutation(len(x))
+    a = mixed[:to_fit]
     # From the end, so that neither sample moves when the other, or the order, is another one.
-    b = order[:to_score] if alone else order[len(x) - to_score :][::-1]
+    b = mixed[:to_score] if order.alone else mixed[len(x) - to_score :][::-1]
     if weights is None:
         return Sample(x[a], x[b])
     # of mean 1, so that a pilot's penalty, set by the rows of its sample, fits them
@@ -99,23 +131,18 @@ def draw_sample(
     return Sample(x[a], x[b], *scaled)
 
 
-def trimmed(
-    sample: Sample, n_parameters: int, rows: int, *, least: int = 0, alone: bool = False
-) -> Sample:
-    """Return the samples that would have been drawn for fewer parameters, of the same rows.
+def trimmed(sample: Sample, order: Order, rows: int) -> Sample:
+    """Return the samples that would have been drawn for a smaller order, of the same rows.
 
     Parameters
     ----------
     sample : Sample
-        Drawn for more parameters.
-    n_parameters : int
+        Drawn for more components.
+    order : Order
     rows : int
         That it was drawn from.
-    least : int
-        Rows that a fit needs.
-    alone : bool
     """
-    to_fit, to_score = sample_sizes(n_parameters, rows, least=least, alone=alone)
+    to_fit, to_score = order.sample_sizes(rows)
     a, b = _parts(sample, to_fit, to_score)
     return Sample(sample.fit[:to_fit], b[0], _of_mean_one(a[1]), _of_mean_one(b[1]))
 
@@ -178,19 +205,17 @@ def propose(
     --------
     >>> import numpy as np
     >>> from dfmr_dask.families import DiagonalGaussian
-    >>> from dfmr_dask.local.start import draw_sample, propose
+    >>> from dfmr_dask.local.start import Order, draw_sample, propose
     >>> rng = np.random.default_rng(0)
     >>> rows = np.repeat([0.0, 20.0, 90.0], 200)[:, None] + rng.standard_normal((600, 1))
-    >>> sample = draw_sample(rows, 8, rng, alone=True)
+    >>> sample = draw_sample(rows, Order(DiagonalGaussian(), 3, 1, alone=True), rng)
     >>> pilot = propose(sample, DiagonalGaussian(), 3, rng, alone=True)
     >>> np.sort(pilot.params["means"].ravel()).round() + 0.0
     array([ 0., 20., 90.])
     """
     x, weight = _counted(sample)
-    wide = is_wide(family, x)
-    if wide:  # where few rows tell the groups, the fit does the rest
-        x, weight = x[:MOST_SPLIT], None if weight is None else weight[:MOST_SPLIT]
     rows, d = x.shape
+    wide = is_wide(family, d)
     if rows < family.min_rows(n_components, d):
         raise DegenerateRows(
             f"a sample of {rows} rows; {n_components} components of {d} features "

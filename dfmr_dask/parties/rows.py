@@ -11,7 +11,6 @@ import numpy as np
 from dfmr_dask.data.readers import WeightedRows
 from dfmr_dask.data.source import Source, open_source
 from dfmr_dask.errors import DegenerateRows, InvalidSource
-from dfmr_dask.local.start import sample_sizes
 from dfmr_dask.parties.exchange import Exchange
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run import partition
@@ -89,9 +88,8 @@ def _bytes_of(reader: Any) -> bytes:
 def drawn_samples(source: Source, local: LocalSettings) -> Drawn:
     """Draw the samples A and B, the same rows whenever they are drawn."""
     order = max(local.n_components, MAX_COMPONENTS)  # so that other orders read the same rows
-    p = local.family.n_parameters(order, source.n_features)
-    wanted = sum(sample_sizes(p, source.plan.partitions[0].rows or 1 << 62))
-    reader = source.sample_rows(0, wanted, generator(local.seed, Stage.SAMPLE_BLOCKS))
+    sizes = local.order_of(order).sample_sizes(source.plan.partitions[0].rows or 1 << 62)
+    reader = source.sample_rows(0, sum(sizes), generator(local.seed, Stage.SAMPLE_BLOCKS))
     drawn: Drawn = given(
         InProcess().submit("start", ("sample", 0), partition.draw, 0, reader, local)
     )

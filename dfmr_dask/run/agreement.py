@@ -8,7 +8,6 @@ from typing import Any
 
 from dfmr_dask.aggregate.agreement import agreement
 from dfmr_dask.aggregate.questions import conclude
-from dfmr_dask.local.start import sample_sizes
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run import partition
@@ -117,10 +116,8 @@ def draw_samples(context: Context) -> dict[int, Any]:
 
 def _draw_sample(context: Context, i: int) -> Any:
     source, j = context.rows_of(i, frozenset(context.byzantine))
-    order = context.local.most_components or context.settings.n_components
-    p = context.settings.family.n_parameters(order, source.n_features)
     rows = source.plan.partitions[j].rows or 1 << 62
-    wanted = sum(sample_sizes(p, rows, alone=context.local.alone))
+    wanted = sum(context.local.order.sample_sizes(rows))
     rng = generator(context.settings.seed, Stage.SAMPLE_BLOCKS, i)
     reader = source.sample_rows(j, wanted, rng)
     return context.tasks.submit("start", ("sample", i), partition.draw, i, reader, context.local)

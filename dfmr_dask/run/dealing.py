@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.questions import Score, Scores
 from dfmr_dask.data.source import Source
-from dfmr_dask.local.start import Sample, sample_sizes
+from dfmr_dask.local.start import Sample
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.asking import Asking
@@ -51,11 +51,9 @@ def shares(context: Context, samples: Mapping[int, Any], start: Mixture, mixed: 
     together, valid = max(1, sum(planned.values())), max(1.0, sum(rows.values()))
     m = len(mixed.plan)
     n = min(MOST_DEALT, m)
-    p = context.settings.family.n_parameters(
-        context.settings.n_components, context.source.n_features
-    )
+    order = replace(context.local.order_of(context.settings.n_components), alone=m == 1)
     each = round((mixed.plan.rows or 1) * valid / together / m)
-    a, b = sample_sizes(p, each, alone=m == 1)
+    a, b = order.sample_sizes(each)
     return Shares(
         min(n * a / valid, _given({i: one.rows_to_fit for i, one in heard.items()}, rows)),
         min(n * b / valid, _given({i: one.rows_to_score for i, one in heard.items()}, rows)),

@@ -3,8 +3,8 @@
 NumPy and pandas are answered at once, in tiles of rows. Dask, xarray and sources are answered
 lazily, block by block: a grid keeps its dimensions, chunks, coordinates and attributes, and is
 never stacked into a table (which would merge its chunks). Rows that hold NaN or infinity
-(or, of families whose entries may be missing, no entry at all) get the label -1 and a posterior and
-log density of NaN.
+(or, where entries may be missing, no entry at all) get the label -1 and a posterior and log density
+of NaN.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from dfmr_dask.data.views import lazy_rows
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.fields import coordinates_along, describing_attributes
+from dfmr_dask.run.tally import tiles
 
 KEY = "dfmr-label"  # how the tasks are called in the Dask dashboard
-TILE = 1 << 16  # rows answered at a time, so that a block needs little memory beside itself
 NO_LABEL = -1
 COMPONENT = "component"
 
@@ -155,8 +155,8 @@ def answered(
         np.empty((len(rows), *more), one.dtype) for one, more in zip(questions, wide, strict=True)
     )
     names = [one.answer for one in questions]
-    for start in range(0, len(rows), TILE):
-        tile, place = rows[start : start + TILE], slice(start, start + TILE)
+    for place in tiles(rows):  # so that a block needs little memory beside itself
+        tile = rows[place]
         fine = mixture.family.usable(tile)
         whole = bool(fine.all())  # as a rule; then nothing is copied
         good: Any = slice(None) if whole else fine

@@ -55,6 +55,15 @@ class LocalSettings:
     most_components: int | None = None  # that samples are drawn for, where the order is chosen
     shared_components: bool = False  # partitions have weights of their own, and all else in common
 
+    @property
+    def order(self) -> start.Order:
+        """What samples are drawn for: the largest order, where that is yet to be chosen."""
+        return self.order_of(self.most_components or self.n_components)
+
+    def order_of(self, n_components: int) -> start.Order:
+        """Return what a start of so many components is wanted for."""
+        return start.Order(self.family, n_components, len(self.features), self.alone)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
@@ -84,13 +93,8 @@ def draw(partition: int, reader: Reader, settings: LocalSettings) -> Drawn | Fai
         valid = read_valid(reader, settings.outliers, settings.family)
         x = valid.table
         _check_rows(valid, settings)
-        order = settings.most_components or settings.n_components
-        p = settings.family.n_parameters(order, x.shape[1])
-        least = settings.family.min_rows(order, x.shape[1])
         rng = generator(settings.seed, Stage.SAMPLE, partition)
-        sample = start.draw_sample(
-            x, p, rng, least=least, alone=settings.alone, weights=valid.weights
-        )
+        sample = start.draw_sample(x, settings.order, rng, valid.weights)
         return Drawn(sample, len(x), valid.mass, valid.read)
     except Exception as error:  # a bad partition is data
         return Failure(_told(error))
@@ -100,13 +104,10 @@ def trimmed(drawn: Drawn | Failure, settings: LocalSettings) -> Drawn | Failure:
     """Return what a partition would have drawn for the order that was chosen since."""
     if isinstance(drawn, Failure):
         return drawn
-    d = drawn.sample.fit.shape[1]
-    least = settings.family.min_rows(settings.n_components, d)
-    if drawn.rows < least:
-        return Failure(_too_few(drawn.rows, settings.n_components, d, least))
-    p = settings.family.n_parameters(settings.n_components, d)
-    sample = start.trimmed(drawn.sample, p, drawn.rows, least=least, alone=settings.alone)
-    return replace(drawn, sample=sample)
+    order = settings.order_of(settings.n_components)
+    if drawn.rows < order.least:
+        return Failure(_too_few(drawn.rows, order))
+    return replace(drawn, sample=start.trimmed(drawn.sample, order, drawn.rows))
 
 
 def seen(partition: int, drawn: Drawn | Failure) -> int | Failure:
@@ -280,18 +281,17 @@ def _start(
 
 def _check_rows(valid: Valid, settings: LocalSettings) -> None:
     """Raise when rows are too few, or a feature does not vary."""
-    needed = settings.family.min_rows(settings.n_components, len(settings.features))
-    if valid.rows < needed:
-        raise DegenerateRows(
-            _too_few(valid.rows, settings.n_components, len(settings.features), needed)
-        )
+    order = settings.order_of(settings.n_components)
+    if valid.rows < order.least:
+        raise DegenerateRows(_too_few(valid.rows, order))
     if settings.family.needs_spread and len(valid.constant):
         names = ", ".join(repr(settings.features[i]) for i in valid.constant)
         raise DegenerateRows(f"constant in every row: feature {names}")
 
 
-def _too_few(rows: int, order: int, d: int, needed: int) -> str:
-    return f"{rows} valid rows; {order} components of {d} features need at least {needed}"
+def _too_few(rows: int, order: start.Order) -> str:
+    wanted = f"{order.n_components} components of {order.n_features} features"
+    return f"{rows} valid rows; {wanted} need at least {order.least}"
 
 
 def _told(error: Exception) -> str:

@@ -74,11 +74,11 @@ def some_rows(partition: int, drawn: Drawn | Failure, n: int, seed: int) -> Any:
     if isinstance(drawn, Failure):
         return drawn
     one = drawn.sample
-    rows = np.concatenate([one.score, one.fit]).astype(np.float64)
     if one.fit_weight is None or one.score_weight is None:
-        return rows[:n]
+        few = one.score[:n], one.fit[: max(0, n - len(one.score))]
+        return np.concatenate(few).astype(np.float64)
     weights = np.concatenate([one.score_weight, one.fit_weight])
     chosen = generator(seed, Stage.SHOWN_ROWS, partition + 1).choice(
-        len(rows), n, p=weights / weights.sum()
+        len(weights), n, p=weights / weights.sum()
     )
-    return rows[chosen]
+    return np.concatenate([one.score, one.fit])[chosen].astype(np.float64)

@@ -13,7 +13,8 @@ from dfmr_dask.errors import DegenerateRows, UnreadableChunk
 from dfmr_dask.families.base import Family, Rows
 from dfmr_dask.local.outliers import Bounds, bounds, within
 
-TILE = 1 << 16  # rows
+TILE = 1 << 16  # rows at most
+TILE_BYTES = 8 << 20  # of rows that are very wide
 Floats = NDArray[np.float64]
 
 
@@ -41,7 +42,7 @@ class Tally:
     def add(self, x: Rows, weights: Floats | None) -> NDArray[np.bool_]:
         """Count a block, and tell which of its rows can be fitted."""
         good = np.ones(len(x), dtype=np.bool_)
-        for tile in tiles(len(x)):
+        for tile in tiles(x):
             good[tile] = self.family.usable(x[tile])
             self._complain(x[tile], good[tile])
         self.came += len(x) if weights is None else int(np.count_nonzero(weights))
@@ -91,9 +92,10 @@ class Tally:
             yield only(good, x, weights)
 
 
-def tiles(n: int) -> Iterator[slice]:
-    """Cut n rows into tiles, so that what is computed from them needs little memory."""
-    return (slice(i, i + TILE) for i in range(0, n, TILE))
+def tiles(x: Rows) -> Iterator[slice]:
+    """Cut rows (n, d) into tiles, so that what is computed from them needs little memory."""
+    step = max(1, min(TILE, TILE_BYTES // max(1, x.dtype.itemsize * x.shape[1])))
+    return (slice(i, i + step) for i in range(0, len(x), step))
 
 
 def part_of(weights: Floats | None, part: slice) -> Floats | None:

@@ -68,7 +68,7 @@ class Valid:
         """The rows and their weights in blocks, be they held or not."""
         if not isinstance(self.x, np.ndarray):
             return self.x
-        return [(self.x[tile], part_of(self.weights, tile)) for tile in tiles(len(self.x))]
+        return [(self.x[tile], part_of(self.weights, tile)) for tile in tiles(self.x)]
 
     @property
     def table(self) -> Rows:
@@ -113,11 +113,11 @@ def valid_rows(
     """Return the rows that count, of rows (n, d) and weights (n,) in memory; see `read_valid`."""
     tally = Tally(len(x), family, _stride(len(x), x.dtype.itemsize * x.shape[1], outliers))
     good = np.ones(len(x), dtype=np.bool_)
-    for tile in tiles(len(x)):
+    for tile in tiles(x):
         good[tile] = tally.add(x[tile], None if weights is None else weights[tile])
     limits = tally.limits(outliers)
     if limits is not None:
-        for tile in tiles(len(x)):
+        for tile in tiles(x):
             good[tile] &= within(x[tile], limits)
     if not good.all():
         x, weights = x[good], None if weights is None else weights[good]
@@ -127,7 +127,7 @@ def valid_rows(
 def constant_columns(x: Rows) -> NDArray[np.intp]:
     """Return the numbers of the columns that hold one value in all rows (n, d), n > 0."""
     same = np.ones(x.shape[1], dtype=np.bool_)
-    for tile in tiles(len(x)):
+    for tile in tiles(x):
         same &= (x[tile] == x[0]).all(axis=0)
         if not same.any():  # as a rule the first tile tells
             break
@@ -210,11 +210,11 @@ def _held(stream: Stream, outliers: float | None, family: Family) -> Valid:
         if weights is not None:
             weights[n : n + len(rows)] = counts
         n += len(rows)
+    x, weights = x[:n], None if weights is None else weights[:n]
     limits = tally.limits(outliers)
     if limits is not None:
         kept = 0
-        for tile in tiles(n):  # moved up within our own array: a copy would take as much again
-            part = slice(tile.start, min(tile.stop, n))
+        for part in tiles(x):  # moved up within our own array: a copy would take as much again
             near = within(x[part], limits)
             stop = kept + int(np.count_nonzero(near))
             x[kept:stop] = x[part][near]

@@ -31,9 +31,7 @@ def fitted(
 ) -> tuple[Mixture, em.Fit]:
     """Fit as a lone partition is fitted: a start of its own, then EM on all rows."""
     rng = np.random.default_rng(0)
-    p = family.n_parameters(order, x.shape[1])
-    least = family.min_rows(order, x.shape[1])
-    sample = start.draw_sample(x, p, rng, least=least, alone=True)
+    sample = start.draw_sample(x, start.Order(family, order, x.shape[1], alone=True), rng)
     first = start.propose(sample, family, order, rng)
     result = em.fit(x, first, strength=len(x) ** -0.5, **settings)
     return result.mixture.canonical(), result

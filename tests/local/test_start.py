@@ -8,27 +8,39 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from dfmr_dask.families import COVARIANCE_TYPES, Family
+from dfmr_dask.families import COVARIANCE_TYPES, Binomial, Family
 from dfmr_dask.local import start
 from dfmr_dask.mixture import Mixture
 from tests.tables import each_family, generators, random_mixture
 
+FULL = COVARIANCE_TYPES["full"]
 
-@given(rows=st.integers(10, 20_000), n_parameters=st.integers(1, 2000))
-def test_samples_are_disjoint_parts_of_the_rows(rows: int, n_parameters: int) -> None:
+
+@given(rows=st.integers(10, 20_000), order=st.integers(1, 20))
+def test_samples_are_disjoint_parts_of_the_rows(rows: int, order: int) -> None:
     x = np.arange(rows)[:, None]
-    sample = start.draw_sample(x, n_parameters, np.random.default_rng(0))
+    wanted = start.Order(COVARIANCE_TYPES["spherical"], order, 30)
+    sample = start.draw_sample(x, wanted, np.random.default_rng(0))
     assert not set(sample.fit.ravel()) & set(sample.score.ravel())
-    assert len(sample.fit) == min(max(2000, 17 * n_parameters), int(0.67 * rows))
+    most = max(2000, 17 * (32 * order - 1), min(5000, 38 * (32 * order - 1)))
+    assert len(sample.fit) == min(most, max(int(0.67 * rows), min(rows, order + 1)))
     assert len(sample.score) == min(1000, rows - len(sample.fit))
 
 
 def test_a_small_partition_keeps_enough_rows_to_fit_on() -> None:
-    assert start.sample_sizes(11, 8, least=6) == (6, 2)
-    assert start.sample_sizes(11, 6, least=6) == (6, 0)
-    assert start.sample_sizes(11, 5000, alone=True) == (5000, 1000)
-    assert start.sample_sizes(11, 50_000, alone=True) == (10_000, 1000)
-    assert start.sample_sizes(13_259, 10**6, alone=True) == (26_518, 1000)
+    assert start.Order(FULL, 2, 2).sample_sizes(8) == (6, 2)
+    assert start.Order(FULL, 2, 2).sample_sizes(6) == (6, 0)
+    assert start.Order(FULL, 2, 2, alone=True).sample_sizes(5000) == (5000, 1000)
+    assert start.Order(FULL, 2, 2, alone=True).sample_sizes(50_000) == (10_000, 1000)
+    assert start.Order(FULL, 10, 50, alone=True).sample_sizes(10**6) == (26_518, 1000)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_few_rows_of_very_many_columns_are_sampled(alone: bool) -> None:
+    genotypes = start.Order(Binomial(2), 5, 20_000, alone)
+    assert genotypes.sample_sizes(10_000) == (500, 250)
+    assert start.Order(Binomial(2), 5, 5000, alone).sample_sizes(10_000) == (2000, 1000)
+    assert start.Order(Binomial(2), 5, 5000).sample_sizes(500) == (335, 165)
 
 
 def test_the_cheapest_spherical_merge_is_that_of_spherical_components() -> None:
@@ -79,7 +91,7 @@ def test_every_start_finds_separated_components(family: Family, init_params: str
     else:
         params = {"means": centers, "covariances": np.repeat(np.eye(2)[None], 3, axis=0)}
     x, _ = Mixture(family, np.full(3, 1 / 3), params).sample(3000, np.random.default_rng(8))
-    sample = start.draw_sample(x, 17, np.random.default_rng(9))
+    sample = start.draw_sample(x, start.Order(family, 3, 2), np.random.default_rng(9))
     n_init = 2 if init_params == "overfit" else 10
     pilot = start.propose(
         sample, family, 3, np.random.default_rng(10), init_params=init_params, n_init=n_init

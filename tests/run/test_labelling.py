@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from dfmr_dask.errors import InvalidSource
 from dfmr_dask.families import Gaussian
 from dfmr_dask.mixture import Mixture
-from dfmr_dask.run import labelling
+from dfmr_dask.run import tally
 from dfmr_dask.run.labelling import KEY, labels, log_density, posterior
 
 MIXTURE = Mixture(
@@ -83,7 +83,7 @@ def test_tiles_change_nothing_and_bad_rows_get_no_answer(
     spoiled = sorted(i for i in bad if i < rows)
     x[spoiled, 1] = np.nan
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(labelling, "TILE", tile)
+        patch.setattr(tally, "TILE", tile)
         asked = [labels(MIXTURE, x), posterior(MIXTURE, x), log_density(MIXTURE, x)]
     good = np.isfinite(x).all(axis=1)
     assert asked[0].dtype == np.int16

@@ -16,7 +16,7 @@ from dfmr_dask.data import open_source
 from dfmr_dask.errors import InvalidMessage, RunDiffers, TooFewMessages
 from dfmr_dask.experiments.overlap import population_with_overlap
 from dfmr_dask.families import COVARIANCE_TYPES
-from dfmr_dask.local.start import Sample, draw_sample, trimmed
+from dfmr_dask.local.start import Order, Sample, draw_sample, trimmed
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.events import Event
 from dfmr_dask.run.ledger import SELECTION, Ledger
@@ -185,12 +185,14 @@ def test_trimmed_samples_are_those_of_fewer_parameters(rows: int, weighted: bool
     x = np.random.default_rng(0).normal(size=(rows, 2))
     weights = np.random.default_rng(1).random(rows) if weighted else None
 
-    def drawn(p: int, least: int) -> Sample:
-        return draw_sample(x, p, np.random.default_rng(2), least=least, weights=weights)
+    few, many = (Order(COVARIANCE_TYPES["full"], k, 2) for k in (3, 12))
 
-    cut = trimmed(drawn(400, 36), 20, rows, least=9)
+    def drawn(order: Order) -> Sample:
+        return draw_sample(x, order, np.random.default_rng(2), weights)
+
+    cut = trimmed(drawn(many), few, rows)
     for name in Sample.__slots__:
-        left, right = getattr(cut, name), getattr(drawn(20, 9), name)
+        left, right = getattr(cut, name), getattr(drawn(few), name)
         assert (left is None) == (right is None)
         if left is not None:
             np.testing.assert_allclose(left, right, rtol=1e-12)
