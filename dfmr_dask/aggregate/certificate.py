@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.estimates import few
 from dfmr_dask.aggregate.gates import FEWEST_PARTITIONS, Filtered, Rule
-from dfmr_dask.aggregate.hellinger import yardstick
+from dfmr_dask.aggregate.hellinger import longest, yardstick
 
 NEAR_HALF = 0.55  # kept share up to which the rest may have been the honest one
 MOST_NOISE = 2.0  # of the yardstick, which is 1 for honest partitions, up to 1.5 where they overlap
 HIGHEST_LEVEL = 12.0  # times theory's mean square: 1 to 2 on simulated rows, up to 9 on photographs
 MEASURED, MEASURED_ROWS = 20, 1000  # partitions and rows that the yardstick is taken with
+FREE_WEIGHTS = ": where honest partitions may have components in other shares, say weights='free'"
 Mask = NDArray[np.bool_]
 
 
@@ -62,6 +63,7 @@ def _too_few(result: Filtered) -> Iterator[str]:
         yield (
             f"only {passed} of {m} usable partitions pass (more than half should); "
             f"the strictest gate is {strictest.name!r}"
+            + (FREE_WEIGHTS if strictest.name == "weights" else "")
         )
     elif passed <= NEAR_HALF * m and m >= FEWEST_PARTITIONS:
         yield f"{passed} of {m} usable partitions pass: a majority so narrow may be the wrong one"
@@ -81,6 +83,8 @@ def _noise(result: Filtered, kept: Mask) -> Iterator[str]:
     chosen = others[np.linspace(0, len(others) - 1, min(MEASURED, len(others))).astype(np.intp)]
     near, middle = result.estimates, result.estimates.mixture(result.center)
     some = near.subset(np.append(result.center, chosen))
+    if np.median(longest(some, [0])[1:]) <= MOST_NOISE:  # as of thousands of variants
+        return
     noise = yardstick(some, middle, to=[0], rows=MEASURED_ROWS)[1:, 0]
     if (usual := float(np.median(noise))) > MOST_NOISE:
         yield (

@@ -93,9 +93,21 @@ def yardstick(
     ----------
     EVIDENCE 1.
     """
-    order, d = estimates.weights.shape[1], center.n_features
+    return _in_noise(hellinger(estimates, center, seed, to=to, rows=rows), estimates, to)
+
+
+def longest(estimates: Estimates, to: Positions) -> Array:
+    """Return what the yardstick says of estimates that have nothing in common, (m, c).
+
+    Where parameters are many more than rows, that is little: no distance could stand out.
+    """
+    farthest = np.full((len(estimates), len(to)), np.sqrt(FARTHEST))
+    return _in_noise(farthest, estimates, to)
+
+
+def _in_noise(distances: Array, estimates: Estimates, to: Positions | None) -> Array:
+    order, d = estimates.weights.shape[1], estimates.mixture(0).n_features
     p = estimates.family.n_parameters(order, d)
-    distances = hellinger(estimates, center, seed, to=to, rows=rows)
     return np.asarray(4.0 * per_row(distances, estimates.rows, to) ** 2 / p)
 
 
