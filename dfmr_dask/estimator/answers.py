@@ -29,7 +29,8 @@ class Answers(DensityMixin, Shown):  # type: ignore[misc]
 
     NumPy and pandas input is answered at once, with NumPy arrays, and NaN or infinity raises, as
     in scikit-learn. For Dask, xarray, Zarr, paths and sources answers are lazy, on the grid or
-    index of the input, and rows with NaN or infinity get the label -1 and NaN.
+    index of the input, and rows with NaN or infinity get the label -1 and NaN. Where entries may be
+    missing, NaN is one that is, everywhere: the others of its row answer.
     """
 
     mixture_: Mixture

@@ -198,6 +198,20 @@ class GaussianMixture(Fitting):
     def _family(self, n_features: int, rows: Any = None) -> Family:
         return COVARIANCE_TYPES[self.covariance_type]
 
+    def _takes_missing(self) -> bool:
+        known = isinstance(self.covariance_type, str) and self.covariance_type in COVARIANCE_TYPES
+        return known and COVARIANCE_TYPES[self.covariance_type].takes_missing
+
+    def _accepted(self) -> dict[str, Any]:
+        return super()._accepted() | (
+            {"ensure_all_finite": "allow-nan"} if self._takes_missing() else {}
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._takes_missing()
+        return tags
+
     def _family_parameters(self, family: Family) -> dict[str, Any]:
         for name, one in COVARIANCE_TYPES.items():
             if one == family:

@@ -44,15 +44,24 @@ def check_size(family: Family, n_components: int, rows: int | None, n_features: 
     if rows is None:  # dataframes do not know; each partition counts its own
         return
     needed = max(n_components, family.min_rows(n_components, n_features))
-    free = family.n_parameters(n_components, n_features)
     if rows < needed:
         raise ValueError(
             f"n_samples = {rows} rows came; n_components = {n_components} components of "
             f"{n_features} features need at least {needed}: give more rows, fewer components, "
             "or a simpler covariance_type"
         )
+    free = free_parameters(family, n_components, n_features)
     if rows < free:
         warnings.warn(f"{rows} rows for {free} free parameters", UserWarning, stacklevel=4)
+
+
+def free_parameters(family: Family, n_components: int, n_features: int) -> int:
+    """Return how many parameters the same rows must tell.
+
+    Where columns are independent given the component, each tells of its own.
+    """
+    free = family.n_parameters(n_components, n_features)
+    return -(-free // n_features) if family.takes_missing else free
 
 
 def rows_in_memory(

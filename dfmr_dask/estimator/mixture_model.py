@@ -48,8 +48,9 @@ class MixtureModel(Settable):
 
     Notes
     -----
-    Of families other than Gaussians an entry may be missing: NaN, or -1 in signed integers. It is
-    left out of the sums, never imputed; rows without an entry are dropped and counted.
+    An entry may be missing: NaN, or -1 in signed integers of counts and levels. It is left out of
+    the sums, never imputed; rows without an entry are dropped and counted. Gaussians of full or
+    tied covariances know no missing entries: rows that hold NaN are dropped.
 
     Examples
     --------
@@ -77,13 +78,15 @@ class MixtureModel(Settable):
         return {"family": family}
 
     def _accepted(self) -> dict[str, Any]:
-        if self._family(1).needs_spread:
-            return {"dtype": FLOATS}
-        return super()._accepted()
+        family = self._family(1)
+        dtypes = {"dtype": FLOATS} if family.needs_spread else {}
+        finite = {} if family.takes_missing else {"ensure_all_finite": True}
+        return super()._accepted() | dtypes | finite
 
     def __sklearn_tags__(self) -> Any:
-        tags, missing = super().__sklearn_tags__(), not self._family(1).needs_spread
-        tags.input_tags.allow_nan = tags.input_tags.positive_only = missing
+        tags, family = super().__sklearn_tags__(), self._family(1)
+        tags.input_tags.allow_nan = family.takes_missing
+        tags.input_tags.positive_only = not family.needs_spread
         return tags
 
 

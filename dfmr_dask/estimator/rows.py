@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from dfmr_dask.data.source import Source, open_source
-from dfmr_dask.estimator.inputs import check_size, feature_names, is_table
+from dfmr_dask.estimator.inputs import check_size, feature_names, free_parameters, is_table
 from dfmr_dask.estimator.parameters import least_order
 from dfmr_dask.families.base import Family
 
@@ -65,7 +65,7 @@ def _table(model: Any, X: Any, sample_weight: Any, cut: dict[str, Any]) -> tuple
     there = len(table) if weights is None else int(np.count_nonzero(weights))
     check_size(family, least_order(model), there, table.shape[1])
     if weights is not None:
-        free = family.n_parameters(least_order(model), table.shape[1])
+        free = free_parameters(family, least_order(model), table.shape[1])
         _check_mass(float(weights.sum()), free)
     names = getattr(model, "feature_names_in_", None)
     named = None if names is None else list(names)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dfmr_dask.errors import InvalidMixture
 
+OBSERVED = "observed"  # in statistics: which share of a group's rows has an entry in a column
 Floats = NDArray[np.floating[Any]]
 Rows = NDArray[Any]
 Params = Mapping[str, NDArray[np.float64]]
@@ -84,6 +85,11 @@ class Family(Protocol):
     @property
     def needs_spread(self) -> bool:
         """Whether a column that is constant in a partition cannot be fitted there."""
+        ...
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether entries may be missing: they are left out of sums, and the row stays."""
         ...
 
     def floats(self, x: Rows) -> NDArray[np.float64]:

@@ -41,6 +41,7 @@ class Entries:
     parameter: ClassVar[str]  # of the one array of parameters, "rates"
     singular: ClassVar[str]  # of one of them, "rate"
     needs_spread: ClassVar[bool] = False
+    takes_missing: ClassVar[bool] = True
 
     plain_values: ClassVar[bool] = True  # statistics are the entries themselves
 

@@ -18,12 +18,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dfmr_dask.errors import DegenerateRows, InvalidMixture
-from dfmr_dask.families.base import Block, Floats, Link, Params, Rows, Statistics, read_params
+from dfmr_dask.errors import InvalidMixture
+from dfmr_dask.families.base import (
+    OBSERVED,
+    Block,
+    Floats,
+    Link,
+    Params,
+    Rows,
+    Statistics,
+    read_params,
+)
 from dfmr_dask.families.entries import Entries
+from dfmr_dask.families.ranges import check_observed
 from dfmr_dask.families.unconstrained import NaturalChart
 
-OBSERVED = "observed"  # in statistics: which share of a group's rows has an entry in a column
 PSEUDO_ROWS = 0.5  # of the overall mean, that each component has beside its own rows
 LEAST = 1e-15  # nearest to the border that a parameter may lie
 TINY = float(np.finfo(np.float64).tiny)
@@ -115,10 +124,9 @@ class Entrywise(Entries):
     def pseudo_rows(  # noqa: D102
         self, overall: Statistics, strength: float, floor: float
     ) -> PseudoRows:
-        entries = overall.count[0] * overall.moments[OBSERVED][0]
-        if len(none := np.flatnonzero(entries <= 0.0)):
-            raise DegenerateRows(f"no entry in columns {none[:8].tolist()}, {len(none)} in all")
-        rows = self.spread(entries)
+        observed = overall.moments[OBSERVED][0]
+        check_observed(observed)
+        rows = self.spread(overall.count[0] * observed)
         mean = (rows * overall.moments[self.parameter][0] + self.usual()) / (rows + 1.0)
         return PseudoRows(PSEUDO_ROWS, mean)
 

@@ -54,6 +54,7 @@ class Gaussian:
     tied: bool = False
 
     needs_spread: ClassVar[bool] = True
+    takes_missing: ClassVar[bool] = False
 
     @property
     def name(self) -> str:  # noqa: D102

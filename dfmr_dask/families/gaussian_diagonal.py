@@ -1,30 +1,41 @@
-"""Gaussian components with a variance a feature (``diag``) or one variance (``spherical``)."""
+"""Gaussian components with a variance a feature (``diag``) or one variance (``spherical``).
+
+Features are independent given the component, so that entries may be missing (NaN): they are left
+out of sums entry by entry.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dfmr_dask.errors import InvalidMixture
-from dfmr_dask.families.base import Block, Floats, Params, Rows, Statistics, read_params
-from dfmr_dask.families.gaussian import (
-    LOG_2PI,
-    PseudoRows,
-    marginal_blocks,
-    marginal_variances,
-)
-from dfmr_dask.families.pooling import group_blocks, shares
+from dfmr_dask.families.base import OBSERVED, Block, Floats, Params, Rows, Statistics, read_params
+from dfmr_dask.families.gaussian import LOG_2PI, marginal_blocks, marginal_variances
+from dfmr_dask.families.pooling import group_blocks
 from dfmr_dask.families.ranges import (
     check_means,
+    check_observed,
     check_spread,
     check_variances,
-    finite_rows,
+    known_rows,
 )
 from dfmr_dask.families.unconstrained import GaussianChart, chart_at
+
+TINY = float(np.finfo(np.float64).tiny)
+
+
+class PseudoRows(NamedTuple):
+    """2a rows of the partition's own variances a component, and the floor in their units."""
+
+    strength: float  # a
+    variances: NDArray[np.float64]  # (d,)
+    floor: float  # smallest variance in units of these
+    mean: NDArray[np.float64]  # (d,), of a component that has no entry in a column
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,8 @@ class DiagonalGaussian:
 
     Notes
     -----
-    The M-step is that of :class:`Gaussian`, restricted to the diagonal (Chen & Tan, 2009).
+    The M-step is that of :class:`Gaussian`, restricted to the diagonal (Chen & Tan, 2009). NaN is
+    an entry that is missing; a row without any entry is none.
 
     Examples
     --------
@@ -51,6 +63,7 @@ class DiagonalGaussian:
     spherical: bool = False
 
     needs_spread: ClassVar[bool] = True
+    takes_missing: ClassVar[bool] = True
 
     @property
     def name(self) -> str:  # noqa: D102
@@ -67,7 +80,7 @@ class DiagonalGaussian:
         return ""
 
     def usable(self, x: Rows) -> NDArray[np.bool_]:  # noqa: D102
-        return finite_rows(x)
+        return known_rows(x)
 
     def n_features(self, params: Params) -> int:  # noqa: D102
         return int(params["means"].shape[-1])
@@ -92,62 +105,84 @@ class DiagonalGaussian:
         return {"means": means, "variances": variances}
 
     def log_density(self, params: Params, x: Rows) -> NDArray[np.float64]:  # noqa: D102
+        gone = np.isnan(x)
+        some = bool(gone.any())
         out = np.empty((len(x), len(params["means"])))
         for k, variance in enumerate(params["variances"]):
             y = x - params["means"][k]
+            if some:
+                y[gone] = 0.0
             out[:, k] = (y * y) @ (1.0 / variance)
-        out += x.shape[1] * LOG_2PI + np.log(params["variances"]).sum(axis=1)
+        normalizers = LOG_2PI + np.log(params["variances"])
+        out += ~gone @ normalizers.T if some else normalizers.sum(axis=1)
         out *= -0.5
         return out
 
     def statistics(self, x: Rows, responsibilities: Floats) -> Statistics:  # noqa: D102
-        count = responsibilities.sum(axis=0)
-        mass = np.maximum(count, np.finfo(np.float64).tiny)
-        means = (responsibilities.T @ x) / mass[:, None]
+        count, gone = responsibilities.sum(axis=0), np.isnan(x)
+        there = np.broadcast_to(count[:, None], (len(count), x.shape[1]))
+        if gone.any():
+            x, there = np.where(gone, 0.0, x), responsibilities.T @ ~gone
+        mass = np.maximum(there, TINY)
+        means = (responsibilities.T @ x) / mass
         variances = np.empty_like(means)
         for k, mean in enumerate(means):
-            y = x - mean
+            y = np.where(gone, 0.0, x - mean)
             variances[k] = responsibilities[:, k] @ (y * y) / mass[k]
-        return Statistics(count, {"means": means, "variances": variances})
+        observed = there / np.maximum(count, TINY)[:, None]
+        return Statistics(count, {"means": means, "variances": variances, OBSERVED: observed})
 
     def expected_statistics(self, params: Params, count: Floats) -> Statistics:  # noqa: D102
-        return Statistics(np.asarray(count, dtype=np.float64), dict(params))
+        observed = np.ones_like(params["means"])
+        return Statistics(np.asarray(count, dtype=np.float64), {**params, OBSERVED: observed})
 
     def pool(self, statistics: Statistics, groups: Floats) -> Statistics:  # noqa: D102
-        count, share = shares(statistics.count, groups)
-        means = statistics.moments["means"]
-        pooled = share @ means
-        variances = share @ statistics.moments["variances"]
+        mass = np.asarray(groups, dtype=np.float64) * statistics.count
+        means, observed = statistics.moments["means"], statistics.moments[OBSERVED]
+        count, there = mass.sum(axis=1), mass @ observed
+        unit = np.maximum(there, TINY)
+        pooled = mass @ (observed * means) / unit
+        variances = mass @ (observed * statistics.moments["variances"])
         for block in group_blocks(len(pooled), means.size):
             offset = means[None] - pooled[block, None]
-            variances[block] += (share[block, :, None] * offset * offset).sum(axis=1)
-        return Statistics(count, {"means": pooled, "variances": variances})
+            variances[block] += (mass[block, :, None] * (observed * offset * offset)).sum(axis=1)
+        shares = there / np.maximum(count, TINY)[:, None]
+        return Statistics(count, {"means": pooled, "variances": variances / unit, OBSERVED: shares})
 
     def pseudo_rows(  # noqa: D102
         self, overall: Statistics, strength: float, floor: float
     ) -> PseudoRows:
-        variances = overall.moments["variances"][0]
-        check_spread(variances, overall.moments["means"][0])
-        return PseudoRows(strength, variances, floor)
+        check_observed(overall.moments[OBSERVED][0])
+        mean, variances = overall.moments["means"][0], overall.moments["variances"][0]
+        check_spread(variances, mean)
+        return PseudoRows(strength, variances, floor, mean)
 
     def penalty(self, params: Params, pseudo_rows: PseudoRows) -> float:  # noqa: D102
         variances = params["variances"]
-        terms = pseudo_rows.covariance / variances + np.log(variances)
+        terms = pseudo_rows.variances / variances + np.log(variances)
         return pseudo_rows.strength * float(terms.sum())
 
     def from_statistics(  # noqa: D102
         self, statistics: Statistics, pseudo_rows: PseudoRows | None = None
     ) -> Params:
         means, variances = statistics.moments["means"], statistics.moments["variances"]
-        if pseudo_rows is not None:
-            a, mass = pseudo_rows.strength, statistics.count[:, None]
-            variances = (mass * variances + 2.0 * a * pseudo_rows.covariance) / (mass + 2.0 * a)
-        if self.spherical:
-            variances = _averaged(variances)
-        if pseudo_rows is not None:
-            floor = pseudo_rows.floor * pseudo_rows.covariance
-            variances = np.maximum(variances, floor.max() if self.spherical else floor)
-        return {"means": means, "variances": variances}
+        mass = statistics.count[:, None] * statistics.moments[OBSERVED]
+        if pseudo_rows is None:
+            return {"means": means, "variances": self._alike(variances, mass)}
+        more = 2.0 * pseudo_rows.strength
+        variances = (mass * variances + more * pseudo_rows.variances) / (mass + more)
+        floor = pseudo_rows.floor * pseudo_rows.variances
+        floor = floor.max() if self.spherical else floor
+        return {
+            "means": np.where(statistics.moments[OBSERVED] > 0.0, means, pseudo_rows.mean),
+            "variances": np.maximum(self._alike(variances, mass + more), floor),
+        }
+
+    def _alike(
+        self, variances: NDArray[np.float64], mass: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return variances as they are or, of spherical components, averaged by their rows."""
+        return _averaged(variances, mass) if self.spherical else variances
 
     def kl(self, p: Params, q: Params) -> NDArray[np.float64]:  # noqa: D102
         log_p, log_q = np.log(p["variances"]).sum(axis=1), np.log(q["variances"]).sum(axis=1)
@@ -216,6 +251,12 @@ class DiagonalGaussian:
         return z * np.sqrt(params["variances"][labels]) + params["means"][labels]
 
 
-def _averaged(variances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give all features of a component the mean of their variances."""
-    return np.repeat(variances.mean(axis=1, keepdims=True), variances.shape[1], axis=1)
+def _averaged(
+    variances: NDArray[np.float64], mass: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Give all features (K, d) of a component the mean of their variances, by their masses."""
+    if mass is None or (mass == mass[:, :1]).all():
+        mean = variances.mean(axis=1, keepdims=True)
+    else:
+        mean = (mass * variances).sum(axis=1, keepdims=True) / mass.sum(axis=1, keepdims=True)
+    return np.repeat(mean, variances.shape[1], axis=1)

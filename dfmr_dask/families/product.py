@@ -33,7 +33,7 @@ class Product:
     Notes
     -----
     The rates of the second part, if that is ``Poisson()``, are ``poisson_1_rates``. Entries may be
-    missing where a part allows that; a row is dropped when its real columns hold NaN.
+    missing where a part allows that; where it does not, as full covariances do not, the row goes.
 
     Examples
     --------
@@ -48,6 +48,7 @@ class Product:
 
     name: ClassVar[str] = "product"
     needs_spread: ClassVar[bool] = False
+    takes_missing: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         given: Any = self.parts
@@ -116,7 +117,7 @@ class Product:
         good, some = np.ones(len(x), dtype=bool), np.zeros(len(x), dtype=bool)
         for one, rows in self._rows(x):
             fine = one.usable(rows)
-            gone = np.isnan(one.floats(rows)).all(axis=1) & (not one.needs_spread)
+            gone = np.isnan(one.floats(rows)).all(axis=1) & one.takes_missing
             good &= fine | gone
             some |= fine
         return good & some

@@ -20,6 +20,17 @@ def finite_rows(x: Rows) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(x).all(axis=1))
 
 
+def known_rows(x: Rows) -> NDArray[np.bool_]:
+    """Tell which rows (n, d) hold no infinity, and an entry that is not NaN, shape (n,)."""
+    if not np.issubdtype(x.dtype, np.floating):
+        return np.ones(len(x), dtype=np.bool_)
+    whole = np.asarray(np.isfinite(x).all(axis=1))
+    if not whole.all():
+        rest = x[~whole]
+        whole[~whole] = ~np.isinf(rest).any(axis=1) & ~np.isnan(rest).all(axis=1)
+    return whole
+
+
 def check_means(means: NDArray[np.float64]) -> None:
     """Raise unless means are a (K, d) table of finite numbers that can be squared."""
     if means.ndim != 2 or not means.size:
@@ -49,6 +60,12 @@ def check_variances(variances: NDArray[np.float64]) -> None:
     """Raise unless all variances are positive numbers in the range we can compute with."""
     if not np.all((variances >= 1.0 / LARGEST) & (variances <= LARGEST)):
         raise InvalidMixture("variances are not positive, not finite, or out of range")
+
+
+def check_observed(observed: NDArray[np.float64]) -> None:
+    """Raise when a column has no entry, by the shares of rows (d,) that have one."""
+    if len(none := np.flatnonzero(observed <= 0.0)):
+        raise DegenerateRows(f"no entry in columns {none[:8].tolist()}, {len(none)} in all")
 
 
 def check_spread(variances: NDArray[np.float64], means: NDArray[np.float64]) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfmr_dask.families.base import Family, Params, Rows, Statistics
+from dfmr_dask.families.base import OBSERVED, Family, Params, Rows, Statistics
 from dfmr_dask.families.factors import factors
 from dfmr_dask.families.gaussian import LOG_2PI, Gaussian
 from dfmr_dask.families.gaussian_diagonal import DiagonalGaussian
 from dfmr_dask.families.ranges import LARGEST
-from dfmr_dask.kernels import compiled
+from dfmr_dask.kernels import compiled, reference
 from dfmr_dask.kernels.densities import DIAGONAL, FULL, TIED
 from dfmr_dask.kernels.reference import Blocks
 
@@ -87,14 +87,37 @@ def expected_sums(
     second = (n_components if kind == DIAGONAL else len(whiteners), *whiteners.shape[1:])
     sums = np.zeros(n_components), np.zeros((n_components, d)), np.zeros(second)
     total = 0.0
+    aside: list[Statistics] = []  # of rows where entries are missing
+
+    def add(rows: Rows, counts: NDArray[np.float64]) -> float:
+        gained: float = compiled.add_up(
+            rows, counts, one.frame, one.model, one.table, one.scratch, sums
+        )
+        return gained
+
     for x, row_weights in blocks:
         for rows, place in _plain(x):
             counts = NO_WEIGHTS if row_weights is None else row_weights[place : place + len(rows)]
             counts = np.ascontiguousarray(counts, dtype=np.float64)  # one kind to compile for
-            total += compiled.add_up(
-                rows, counts, one.frame, one.model, one.table, one.scratch, sums
-            )
-    return _statistics(kind, one.frame, *sums), total
+            before = [array.copy() for array in sums]
+            gained = add(rows, counts)
+            if np.isnan(sums[1]).any():  # cheaper than to look for NaN in all rows beforehand
+                for array, old in zip(sums, before, strict=True):
+                    array[...] = old
+                whole, holed = _apart(rows, counts)
+                more, also = reference.expected_sums(family, weights, params, [holed])
+                aside = [reference.pooled(family, [*aside, more])]
+                gained = add(*whole) + also
+            total += gained
+    return reference.pooled(family, [_statistics(kind, one.frame, *sums), *aside]), total
+
+
+def _apart(rows: Rows, counts: NDArray[np.float64]) -> tuple[tuple[Rows, Any], tuple[Rows, Any]]:
+    """Return rows without a missing entry and those with one, each with their weights."""
+    holed = np.isnan(rows).any(axis=1)
+    if not len(counts):
+        return (rows[~holed], NO_WEIGHTS), (rows[holed], None)
+    return (rows[~holed], counts[~holed]), (rows[holed], counts[holed])
 
 
 def overall_statistics(
@@ -103,9 +126,11 @@ def overall_statistics(
     """Return the statistics of all rows as one group: those of a component that has them all."""
     few = x[:: max(1, len(x) // FEW_ROWS)].astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        variances = few.var(axis=0)
+        means, variances = few.mean(axis=0), few.var(axis=0)
+        if np.isnan(means).any() and family.takes_missing:
+            means, variances = _of_known(few)
     variances = np.where((variances > 0.0) & (variances < LARGEST), variances, 1.0)
-    params = {"means": few.mean(axis=0)[None], "variances": variances[None]}
+    params = {"means": means[None], "variances": variances[None]}
     if isinstance(family, Gaussian):
         params = {"means": params["means"], "covariances": np.diag(variances)[None]}
     blocks = [(x, sample_weight)]
@@ -123,6 +148,25 @@ def answers(
     one = _prepared(family, weights, params, np.dtype(np.float64))
     for rows, place in _plain(x):
         compiled.answer(rows, place, one.frame, one.model, one.table, one.scratch, out)
+    if not family.takes_missing or x.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite is as good as any number here
+        if not np.isnan(np.add.reduce(x, axis=None)):
+            return
+    holed = np.flatnonzero(np.isnan(x).any(axis=1))
+    few = tuple(array[holed] if len(array) else array for array in out)
+    reference.answers(family, weights, params, x[holed], few)  # type: ignore[arg-type]
+    for array, own in zip(out, few, strict=True):
+        if len(array):
+            array[holed] = own
+
+
+def _of_known(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return means and variances (d,) of the entries that are there."""
+    there = ~np.isnan(x)
+    count = np.maximum(there.sum(axis=0), 1)
+    means = np.where(there, x, 0.0).sum(axis=0) / count
+    return means, np.where(there, (x - means) ** 2, 0.0).sum(axis=0) / count
 
 
 def _prepared(
@@ -202,7 +246,8 @@ def _statistics(
     moments = {"means": frame[0] + means * unscale}
     if kind == DIAGONAL:
         variances = np.maximum(s2[:, 0] / mass[:, None] - means * means, 0.0)
-        return Statistics(s0, moments | {"variances": variances * unscale**2})
+        there = {OBSERVED: np.ones_like(means)}
+        return Statistics(s0, moments | {"variances": variances * unscale**2} | there)
     below = np.tri(s2.shape[1], k=-1, dtype=bool)
     second = np.where(below, s2, s2.swapaxes(1, 2))  # what lies above the diagonal is not summed
     outer = means[:, :, None] * means[:, None, :]
