@@ -50,6 +50,11 @@ def rows_options(command: Command) -> Command:
         ),
         click.option("--sample-weight", help="Variable with the weights of rows."),
         click.option("--features", multiple=True, help="A variable; may be repeated."),
+        click.option(
+            "--features-from", "listed", type=FILE,
+            help="A text file with the name of a variable, or of a variant, in each line.",
+        ),
+        click.option("--kind", type=click.Choice(["genotypes"]), help="SOURCE is VCF Zarr."),
         click.option("--group", help="Group in the store."),
     ):  # fmt: skip
         command = option(command)
@@ -60,7 +65,15 @@ def rows_options(command: Command) -> Command:
 @click.argument("source")
 @site_option
 @click.option("--n-components", type=click.IntRange(1), required=True)
-@click.option("--covariance-type", default="full", help="full, tied, diag or spherical.")
+@click.option(
+    "--family",
+    default="gaussian",
+    show_default=True,
+    help="Of the components: gaussian, binomial, bernoulli, poisson or categorical.",
+)
+@click.option("--covariance-type", help="Of Gaussians: full, the default, tied, diag or spherical.")
+@click.option("--n-trials", type=int, help="Of binomial counts; 2, the default, for genotypes.")
+@click.option("--levels", multiple=True, type=int, help="Of each categorical column; repeated.")
 @click.option("--tol", type=float, default=1e-6, show_default=True)
 @click.option("--reg-covar", type=float, default=1e-6, show_default=True)
 @click.option("--max-iter", type=click.IntRange(1), default=500, show_default=True)
@@ -71,8 +84,11 @@ def propose(source: str, site: str, out: Path, **given: Any) -> None:
     """As a site: propose a start from a sample of the rows of SOURCE."""
     from dfmr_dask import parties  # noqa: PLC0415  (seconds to import; --help needs none of it)
 
+    family = _family(
+        {name: given.pop(name) for name in ("family", "covariance_type", "n_trials", "levels")}
+    )
     with _asked():
-        path = parties.propose(source, site=site, **_rows(given)).save(out)
+        path = parties.propose(source, site=site, family=family, **_rows(given)).save(out)
     click.echo(str(path))
     _next(
         f"send {path.name} to the hub, and answer each ballot that comes back: "
@@ -200,15 +216,49 @@ def _tell(missing: tuple[str, ...], rejected: Mapping[str, str]) -> None:
         click.echo(f"waiting for {', '.join(missing)}; --close goes on without them", err=True)
 
 
+def _family(told: Mapping[str, Any]) -> Any:
+    """Return the family that options tell of, or say which of them do not fit."""
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from dfmr_dask.command.complaints import complaints  # noqa: PLC0415
+    from dfmr_dask.command.components import ComponentsSection  # noqa: PLC0415
+
+    given = {name: value for name, value in told.items() if value not in (None, ())}
+    if given["family"] == "product":
+        raise InvalidConfiguration(
+            "--family product: its parts are told in Python, dfmr_dask.propose(..., family=Product("
+            "((Poisson(), 2), (DiagonalGaussian(), 1))))"
+        )
+    try:
+        section = ComponentsSection(**given)
+    except ValidationError as error:
+        raise InvalidConfiguration(
+            "\n".join(complaints(ComponentsSection, error.errors()))
+        ) from error
+    return section.components()
+
+
 def _rows(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that Python calls by other names."""
     from dfmr_dask.command.config import pairs  # noqa: PLC0415
 
     said = dict(given)
     units, options, features = (said.pop(name) for name in ("units", "options", "features"))
+    features = [*features, *_listed(said.pop("listed"))]
     return {
         **said,
         "units": {name: str(unit) for name, unit in pairs(units, "--unit").items()},
-        "features": list(features) or None,
+        "features": features or None,
         "storage_options": pairs(options, "--storage-option") or None,
     }
+
+
+def _listed(file: Path | None) -> list[str]:
+    """Return the names that stand in the lines of a file."""
+    if file is None:
+        return []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfiguration(f"--features-from {file} cannot be read: {error}") from error
+    return [line.strip() for line in lines if line.strip()]

@@ -11,7 +11,7 @@ from typing import Any
 
 from dfmr_dask.aggregate.questions import Improve
 from dfmr_dask.errors import DegenerateRows, InvalidExchange
-from dfmr_dask.families import COVARIANCE_TYPES
+from dfmr_dask.families import COVARIANCE_TYPES, Family
 from dfmr_dask.message import Message
 from dfmr_dask.parties.exchange import Exchange
 from dfmr_dask.parties.letters import Answer, Ballot, LocalFit, Place, Proposal, Start
@@ -36,6 +36,7 @@ def propose(
     n_components: int,
     site: str,
     covariance_type: str = "full",
+    family: Family | None = None,
     features: Any = None,
     units: Mapping[str, str] | None = None,
     seed: int | None = None,
@@ -57,6 +58,9 @@ def propose(
     site : str
         Its name: letters, digits, ``-``, ``_`` and ``.``.
     covariance_type : {"full", "tied", "diag", "spherical"}
+        Of Gaussian components.
+    family : Family, optional
+        Of other ones: ``Binomial(2)`` for genotypes. All sites must have the same.
     features : optional
         As for :func:`dfmr_dask.open_source`. All sites must have the same, in the same order.
     units : mapping of features to str, optional
@@ -69,8 +73,9 @@ def propose(
     n_init, init_params
         How this site finds its start; others may do otherwise.
     **opening
-        For :func:`dfmr_dask.open_source`: ``group``, ``storage_options``, ``sample_weight``,
-        ``missing_chunks``, and ``memory_per_worker``, beyond which rows are read block by block.
+        For :func:`dfmr_dask.open_source`: ``kind``, ``group``, ``storage_options``,
+        ``sample_weight``, ``missing_chunks``, and ``memory_per_worker``, beyond which rows are
+        read block by block.
 
     Returns
     -------
@@ -96,12 +101,10 @@ def propose(
     >>> propose(rows, n_components=1, site="A", units={"x0": "K"}).exchange.units
     {'x0': 'K'}
     """
+    wanted = _family(covariance_type, family)
     source = opened_whole(data, features, opening)
-    if covariance_type not in COVARIANCE_TYPES:
-        known = ", ".join(COVARIANCE_TYPES)
-        raise InvalidExchange(f"covariance_type={covariance_type!r}; wanted one of {known}")
     settings = Settings(
-        family=COVARIANCE_TYPES[covariance_type],
+        family=wanted,
         n_components=n_components,
         tol=tol,
         reg_covar=reg_covar,
@@ -117,6 +120,16 @@ def propose(
     )
     drawn = drawn_samples(source, local)
     return Proposal(exchange, site, given(partition.propose(0, drawn, local)), drawn.rows)
+
+
+def _family(covariance_type: str, family: Family | None) -> Family:
+    """Return the family that is named, by itself or by its covariances."""
+    if covariance_type not in COVARIANCE_TYPES:
+        known = ", ".join(COVARIANCE_TYPES)
+        raise InvalidExchange(f"covariance_type={covariance_type!r}; wanted one of {known}")
+    if family is not None and covariance_type != "full":
+        raise InvalidExchange(f"covariance_type={covariance_type!r} came with family={family}")
+    return COVARIANCE_TYPES[covariance_type] if family is None else family
 
 
 def answer(
