@@ -1,13 +1,13 @@
 """E- and M-step over rows of many small integers, genotypes above all: one byte an entry.
 
-A block of rows is laid out once in single precision, in memory that is used again for the next one;
-both steps are matrix products of it. Whole numbers are exact there. Log densities are summed up in
-float64 over blocks of columns, and what the parameters lose by rounding is put right in the end: it
-is another amount at each step of EM, whose objective must not seem to fall.
+Rows are read as they lie, a block at a time, and turned into single precision in registers: a few
+columns of one row serve three components in the E-step, those of four rows in the M-step. Whole
+numbers are exact there. Log densities are summed up in float64 over tiles of columns, sums over
+rows over blocks of them, and what the parameters lose by rounding is put right in the end: it is
+another amount at each step of EM, whose objective must not seem to fall.
 
-What is missing counts as 0 in the products, and is listed: log partition functions and shares of
-each listed entry are then taken off one by one, which costs little as long as most entries are
-there.
+What is missing counts as 0 in the products. Where a block holds such entries, log partition
+functions are added for each, and their responsibilities summed up, in products of their own.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ from dfmr_dask.jit import COMPILED, compiled
 from dfmr_dask.kernels.reference import Blocks, log_sum_exp
 
 MANY_COLUMNS = 128  # fewer are computed in float64
-COLUMNS = 512  # whose products are summed up in single precision
-BLOCK_NUMBERS = 1 << 19  # of a block that is laid out
+COLUMNS = 512  # of a tile, whose products are summed up in single precision
+BLOCK_NUMBERS = 1 << 20  # of a block of rows
 FEWEST_ROWS, MOST_ROWS = 16, 512  # of a block
+TOGETHER, ROWS_TOGETHER = 3, 4  # components, and rows: as many as registers hold
+SUMS = frozenset({"contract", "reassoc", "nsz"})  # sums over columns in vector registers
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
+ZERO: Any = np.float32(0)
 
 
 def handles(family: Any, x: Rows) -> bool:
-    """Tell whether rows are laid out here."""
+    """Tell whether rows are read here as they lie."""
     return (
         COMPILED
         and family.plain_values
@@ -51,8 +54,8 @@ class Steps:
     """E- and M-step at given parameters, and what they have summed up."""
 
     __slots__ = (
-        *("added", "base", "constants", "count", "family", "gone", "lost", "natural", "partition"),
-        *("quick", "rows", "rounded", "scratch", "total", "values", "weights"),
+        *("base", "constants", "count", "family", "lost", "natural", "partition", "quick"),
+        *("rounded", "rows", "shares", "sums", "total", "values"),
     )
 
     def __init__(  # noqa: D107
@@ -60,15 +63,14 @@ class Steps:
     ) -> None:
         eta = params[family.parameter]
         (k, d), self.family = eta.shape, family
-        self.rows = block_rows(d)
+        self.rows, wide = block_rows(d), -(-k // TOGETHER) * TOGETHER
         self.natural, self.partition = family.natural(eta), family.log_partition(eta)
-        self.rounded = np.ascontiguousarray(self.natural.T.astype(np.float32))
+        self.rounded = tuple(_padded(one, wide) for one in (self.natural, self.partition))
         self.constants = np.log(weights) - self.partition.sum(axis=1)
         self.quick = family.base_of_squares()
-        self.scratch: Single = np.empty((self.rows, d), np.float32)
-        self.added: Single = np.empty((k, d), np.float32)
         self.base = np.empty((self.rows, 2))
-        self.gone = np.empty(0, np.int64)
+        self.shares: Single = np.zeros((self.rows + ROWS_TOGETHER, wide), np.float32)
+        self.sums: Single = np.empty((2, wide, d), np.float32)
         self.values, self.lost, self.count = np.zeros((k, d)), np.zeros((k, d)), np.zeros(k)
         self.total = 0.0
 
@@ -76,14 +78,12 @@ class Steps:
         """Go through rows (n, d) with their weights."""
         for first in range(0, len(x), self.rows):
             place = slice(first, first + self.rows)
-            self._add(x[place], None if counts is None else counts[place])
+            rows = np.ascontiguousarray(x[place])
+            self._add(rows, None if counts is None else counts[place])
 
     def _add(self, x: Rows, counts: Array | None) -> None:
-        n = len(x)
-        values, gone = self.scratch[:n], self._laid_out(x)
-        log_weighted = self._products(values)
-        if len(gone):
-            give_back(gone, self.partition, log_weighted)
+        holes = counted(x, self.base) > 0
+        log_weighted = self._products(x, holes)
         log_density = log_sum_exp(log_weighted)
         log_weighted -= log_density[:, None]
         r = np.exp(log_weighted, out=log_weighted)
@@ -93,29 +93,26 @@ class Steps:
             log_density *= counts
         self.total += float(log_density.sum())
         self.count += r.sum(axis=0)
-        self.values += np.matmul(r.T.astype(np.float32), values, out=self.added)
-        if len(gone):
-            take_off(gone, r, self.lost)
+        self._sum_up(x, r, holes)
 
-    def _laid_out(self, x: Rows) -> NDArray[np.int64]:
-        """Write rows into the scratch memory, and list what is missing, by row and column."""
-        values, base = self.scratch[: len(x)], self.base[: len(x)]
-        rows = np.ascontiguousarray(x)
-        holes = count_and_lay_out(rows, values, base)
-        if holes >= len(self.gone):
-            self.gone = np.empty(2 * holes + 1, np.int64)
+    def _products(self, x: Rows, holes: bool) -> Array:
+        """log w_k f(x_i; theta_k) less what all components share."""
+        natural, partition = self.rounded
+        out = np.zeros((len(x), len(natural)))
+        add_products(x, natural, partition, holes, out)
+        return np.asarray(out[:, : len(self.constants)] + self.constants)
+
+    def _sum_up(self, x: Rows, r: Array, holes: bool) -> None:
+        """Add responsibilities times values, and responsibilities where an entry is missing."""
+        n, k = r.shape
+        self.shares[:n, :k] = r
+        self.shares[n : n + ROWS_TOGETHER] = 0.0
+        values, lost = self.sums
+        self.sums[...] = 0.0
+        sum_up(x, self.shares, holes, values, lost)
+        self.values += values[:k]
         if holes:
-            list_holes(rows.reshape(-1), self.gone)
-        return self.gone[:holes]
-
-    def _products(self, values: Single) -> Array:
-        """log w_k f(x_i; theta_k) less what all components share, as if nothing were missing."""
-        out = np.empty((len(values), len(self.constants)))
-        out[:] = self.constants
-        for first in range(0, values.shape[1], COLUMNS):
-            part = slice(first, first + COLUMNS)
-            out += values[:, part] @ self.rounded[part]
-        return out
+            self.lost += lost[:k]
 
     def _base(self, x: Rows) -> Array:
         if self.quick is None:
@@ -125,8 +122,10 @@ class Steps:
     def ended(self) -> tuple[Statistics, float]:
         """Return the statistics and the log likelihood."""
         there = self.count[:, None] - self.lost if self.lost.any() else None
-        rounding = float((self.values * (self.natural - self.rounded.T)).sum())
-        return self.family.summed(self.count, self.values, there), self.total + rounding
+        natural, partition = (one[: len(self.count)] for one in self.rounded)
+        rounding = (self.values * (self.natural - natural)).sum()
+        rounding += (self.lost * (self.partition - partition)).sum()
+        return self.family.summed(self.count, self.values, there), self.total + float(rounding)
 
 
 def expected_sums(
@@ -139,48 +138,101 @@ def expected_sums(
     return steps.ended()
 
 
-@compiled()
-def count_and_lay_out(x: Rows, values: Single, base: Array) -> int:
-    """Convert rows, 0 where an entry is missing; sum up entries and squares; count what is not."""
-    holes = 0
+def _padded(parameters: Array, wide: int) -> Single:
+    """Return parameters (K, d) in single precision, with zeros up to so many components."""
+    out = np.zeros((wide, parameters.shape[1]), np.float32)
+    out[: len(parameters)] = parameters
+    return out
+
+
+@compiled(part=True)
+def value(given: Any) -> Any:
+    """Return an entry as a single precision number, 0 where it is missing."""
+    v = np.float32(np.int32(given))
+    return v if v > np.float32(0) else np.float32(0)
+
+
+@compiled(part=True)
+def hole(given: Any) -> Any:
+    """Return 1 where an entry is missing, else 0, in single precision."""
+    return np.float32(1) if np.float32(np.int32(given)) < np.float32(0) else np.float32(0)
+
+
+@compiled(fastmath=SUMS)
+def counted(x: Rows, base: Array) -> float:
+    """Sum up entries and squares of each row; return how many entries are missing."""
+    holes = 0.0
     for i in range(len(x)):
-        missing, total, squares = 0, 0, 0
-        for j in range(x.shape[1]):
-            given = x[i, j]
-            v = max(given, 0)
-            missing += given < 0
-            total += v
-            squares += v * v
-            values[i, j] = v
-        holes += missing
-        base[i, 0], base[i, 1] = total, squares
+        base[i] = 0.0
+        for first in range(0, x.shape[1], COLUMNS):
+            row, a, b, c = x[i, first : first + COLUMNS], ZERO, ZERO, ZERO
+            for j in range(len(row)):
+                v = value(row[j])
+                a += v
+                b += v * v
+                c += hole(row[j])
+            base[i, 0] += a
+            base[i, 1] += b
+            holes += c
     return holes
 
 
-@compiled()
-def list_holes(flat: Rows, gone: NDArray[np.int64]) -> None:
-    """List missing entries of flattened rows, in order, without a branch; one place is spare."""
-    place = 0
-    for e in range(len(flat)):
-        gone[place] = e
-        place += flat[e] < 0
+@compiled(fastmath=SUMS)
+def add_products(x: Rows, natural: Single, partition: Single, holes: bool, out: Array) -> None:
+    """Add the products of rows and parameters to log densities, three components at a time."""
+    for first in range(0, x.shape[1], COLUMNS):
+        place = slice(first, first + COLUMNS)
+        for k in range(0, len(natural), TOGETHER):
+            one, two, three = natural[k, place], natural[k + 1, place], natural[k + 2, place]
+            for i in range(len(x)):
+                row, a, b, c = x[i, place], ZERO, ZERO, ZERO
+                for j in range(len(row)):
+                    v = value(row[j])
+                    a += v * one[j]
+                    b += v * two[j]
+                    c += v * three[j]
+                out[i, k] += a
+                out[i, k + 1] += b
+                out[i, k + 2] += c
+            one, two, three = partition[k, place], partition[k + 1, place], partition[k + 2, place]
+            for i in range(len(x) if holes else 0):
+                row, a, b, c = x[i, place], ZERO, ZERO, ZERO
+                for j in range(len(row)):
+                    v = hole(row[j])
+                    a += v * one[j]
+                    b += v * two[j]
+                    c += v * three[j]
+                out[i, k] += a
+                out[i, k + 1] += b
+                out[i, k + 2] += c
 
 
-@compiled()
-def give_back(gone: NDArray[np.int64], partition: Array, log_weighted: Array) -> None:
-    """Add the log partition functions of missing entries, which were taken off for all."""
-    d = partition.shape[1]
-    for e in gone:
-        i, j = e // d, e % d
-        for k in range(len(partition)):
-            log_weighted[i, k] += partition[k, j]
+@compiled(fastmath=SUMS)
+def sum_up(x: Rows, shares: Single, holes: bool, values: Single, lost: Single) -> None:
+    """Sum up responsibilities times values, and those of missing entries, four rows at a time.
 
-
-@compiled()
-def take_off(gone: NDArray[np.int64], r: Array, lost: Array) -> None:
-    """Sum up the responsibilities of rows where an entry is missing."""
-    d = lost.shape[1]
-    for e in gone:
-        i, j = e // d, e % d
-        for k in range(len(lost)):
-            lost[k, j] += r[i, k]
+    There are responsibilities of 0 for three rows more than there are.
+    """
+    last = len(x) - 1
+    for first in range(0, x.shape[1], COLUMNS):
+        place = slice(first, first + COLUMNS)
+        for k in range(0, len(values), TOGETHER):
+            a, b, c = values[k, place], values[k + 1, place], values[k + 2, place]
+            d, e, f = lost[k, place], lost[k + 1, place], lost[k + 2, place]
+            for i in range(0, len(x), ROWS_TOGETHER):
+                r0, r1, r2 = shares[i, k], shares[i, k + 1], shares[i, k + 2]
+                s0, s1, s2 = shares[i + 1, k], shares[i + 1, k + 1], shares[i + 1, k + 2]
+                t0, t1, t2 = shares[i + 2, k], shares[i + 2, k + 1], shares[i + 2, k + 2]
+                u0, u1, u2 = shares[i + 3, k], shares[i + 3, k + 1], shares[i + 3, k + 2]
+                one, two = x[i, place], x[min(i + 1, last), place]
+                three, four = x[min(i + 2, last), place], x[min(i + 3, last), place]
+                for j in range(len(one)):
+                    v, w, y, z = value(one[j]), value(two[j]), value(three[j]), value(four[j])
+                    a[j] += (r0 * v + s0 * w) + (t0 * y + u0 * z)
+                    b[j] += (r1 * v + s1 * w) + (t1 * y + u1 * z)
+                    c[j] += (r2 * v + s2 * w) + (t2 * y + u2 * z)
+                for j in range(len(one) if holes else 0):
+                    v, w, y, z = hole(one[j]), hole(two[j]), hole(three[j]), hole(four[j])
+                    d[j] += (r0 * v + s0 * w) + (t0 * y + u0 * z)
+                    e[j] += (r1 * v + s1 * w) + (t1 * y + u1 * z)
+                    f[j] += (r2 * v + s2 * w) + (t2 * y + u2 * z)
