@@ -41,7 +41,7 @@ def drawn(
     n=st.integers(1, 11),
     d=st.sampled_from([128, COLUMNS - 1, COLUMNS, COLUMNS + 1, 2 * COLUMNS + 7]),
     k=st.integers(1, 7),
-    dtype=st.sampled_from(["int8", "uint8", "int16"]),
+    dtype=st.sampled_from(["int8", "uint8"]),
     share=st.sampled_from([0.0, 0.01, 0.5]),
 )
 @settings(max_examples=25, deadline=None)
