@@ -15,6 +15,7 @@ SCHEMA = 1
 LARGEST_COUNT = 2**63 - 1  # what a table of partitions can hold
 KINDS: dict[str, Any] = {"status": str, "reason": str, "start": str, "schema": int}
 KINDS |= {"converged": (bool, np.bool_), "mixture": (Mixture, type(None))}
+MOST = {"mass": float("inf"), "observed": 1.0}
 Status = Literal["fitted", "failed", "empty"]
 
 
@@ -48,6 +49,8 @@ class Message:
         How long reading and fitting took.
     mass : float or None
         Sum of the weights of the rows that were fitted; None where each row counts once.
+    observed : float or None
+        Share of the rows' entries that are there, above 0; None where none is missing.
 
     Raises
     ------
@@ -74,6 +77,7 @@ class Message:
     seconds: float = 0.0
     schema: int = field(default=SCHEMA)
     mass: float | None = None
+    observed: float | None = None
 
     def __post_init__(self) -> None:
         for name, kind in KINDS.items():
@@ -87,6 +91,15 @@ class Message:
             raise InvalidMessage(
                 f"{self.status} message, mixture {self.mixture}; only fitted has one"
             )
+        self._check_numbers()
+        if (self.status, self.rows > 0) in (("fitted", False), ("empty", True)):
+            raise InvalidMessage(
+                f"partition {self.partition} is {self.status} with {self.rows} rows"
+            )
+        if self.start not in ("common", "own"):
+            raise InvalidMessage(f"start {self.start!r}; wanted common or own")
+
+    def _check_numbers(self) -> None:
         for name in ("partition", "rows", "dropped_rows", "n_iter"):
             value = getattr(self, name)
             if not isinstance(value, Integral) or not 0 <= int(value) <= LARGEST_COUNT:
@@ -96,16 +109,18 @@ class Message:
         for name in ("log_likelihood", "seconds"):
             if not _is_number(getattr(self, name)):
                 raise InvalidMessage(f"{name} is {getattr(self, name)!r:.40}; wanted a number")
-        if self.mass is not None and not _is_positive(self.mass):
-            raise InvalidMessage(
-                f"mass is {self.mass!r:.40}; wanted a finite number above 0, or None"
-            )
-        if (self.status, self.rows > 0) in (("fitted", False), ("empty", True)):
-            raise InvalidMessage(
-                f"partition {self.partition} is {self.status} with {self.rows} rows"
-            )
-        if self.start not in ("common", "own"):
-            raise InvalidMessage(f"start {self.start!r}; wanted common or own")
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            if value is not None and not (_is_positive(value) and value <= most):
+                raise InvalidMessage(
+                    f"{name} is {value!r:.40}; wanted a finite number above 0, at most {most}, "
+                    "or None"
+                )
+
+    @property
+    def size(self) -> float:
+        """How many whole rows tell as much: their weight, less what is missing."""
+        return (self.rows if self.mass is None else self.mass) * (self.observed or 1.0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild through the constructor, so that nothing invalid arrives over a wire."""

@@ -42,6 +42,9 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "mass that is NaN": {"status": "failed", "mass": float("nan")},
     "mass that is no number": {"status": "failed", "mass": "10"},
     "mass that is a truth": {"status": "failed", "mass": True},
+    "no entry at all": {"status": "failed", "observed": 0.0},
+    "more entries than all": {"status": "failed", "observed": 1.5},
+    "a share that is NaN": {"status": "failed", "observed": float("nan")},
 }
 
 
@@ -80,7 +83,8 @@ def test_bytes_changed_on_the_way_are_refused() -> None:
 def test_a_journey_changes_nothing(family: Family) -> None:
     mixture = random_mixture(family, 3, 2, np.random.default_rng(0))
     message = Message(7, "fitted", 1000, 12, mixture, "", 31, True, -3.25, "own", 0.5)
-    message = replace(message, mass=812.5)
+    message = replace(message, mass=812.5, observed=0.75)
+    assert message.size == 812.5 * 0.75
     for arrived in (pickle.loads(pickle.dumps(message)), copy.deepcopy(message)):
         for field in fields(Message):
             if field.name != "mixture":

@@ -104,7 +104,7 @@ def collect(
     check_majority(len(good), failed)
     mixtures = [m.mixture for m in good if m.mixture is not None]
     rows = trusted_rows(
-        [m.rows if m.mass is None else m.mass for m in good],
+        [m.size for m in good],
         [_most(m, planned_rows) for m in good],
     )
     ids = np.array([m.partition for m in good], dtype=np.intp)

@@ -43,7 +43,10 @@ FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "seconds": (float, int, type(None)),
     "schema": int,
 }
-OPTIONAL: Mapping[str, type | tuple[type, ...]] = {"mass": (float, int)}  # left out where None
+OPTIONAL: Mapping[str, type | tuple[type, ...]] = {  # left out where None
+    "mass": (float, int),
+    "observed": (float, int),
+}
 KEYS = ("messages", "mixture")
 Arrays = dict[str, NDArray[np.float64]]
 

@@ -40,6 +40,15 @@ class Statistics(NamedTuple):
     moments: Params
 
 
+def observed_share(statistics: Statistics) -> float:
+    """Return the share of the rows' entries that are there, in columns where some may be missing.
+
+    Those of a product have the names of its parts before them.
+    """
+    told = [array for name, array in statistics.moments.items() if name.endswith(OBSERVED)]
+    return float(np.concatenate(told, axis=1).mean()) if told else 1.0
+
+
 class Block(NamedTuple):
     """Variance-stabilised coordinates of one kind of parameter (METHOD, the studentised blocks).
 

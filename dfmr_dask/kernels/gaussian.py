@@ -99,25 +99,33 @@ def expected_sums(
         for rows, place in _plain(x):
             counts = NO_WEIGHTS if row_weights is None else row_weights[place : place + len(rows)]
             counts = np.ascontiguousarray(counts, dtype=np.float64)  # one kind to compile for
-            before = [array.copy() for array in sums]
+            before = [array.copy() for array in sums] if family.takes_missing else []
             gained = add(rows, counts)
-            if np.isnan(sums[1]).any():  # cheaper than to look for NaN in all rows beforehand
+            # cheaper than to look for NaN in all rows beforehand
+            if before and np.isnan(sums[1]).any() and len(holed := _with_holes(rows)):
                 for array, old in zip(sums, before, strict=True):
                     array[...] = old
-                whole, holed = _apart(rows, counts)
-                more, also = reference.expected_sums(family, weights, params, [holed])
+                whole, apart = _apart(rows, counts, holed)
+                more, also = reference.expected_sums(family, weights, params, [apart])
                 aside = [reference.pooled(family, [*aside, more])]
                 gained = add(*whole) + also
             total += gained
     return reference.pooled(family, [_statistics(kind, one.frame, *sums), *aside]), total
 
 
-def _apart(rows: Rows, counts: NDArray[np.float64]) -> tuple[tuple[Rows, Any], tuple[Rows, Any]]:
-    """Return rows without a missing entry and those with one, each with their weights."""
-    holed = np.isnan(rows).any(axis=1)
+def _with_holes(rows: Rows) -> NDArray[np.intp]:
+    """Return the numbers of the rows where an entry is missing."""
+    return np.flatnonzero(np.isnan(rows).any(axis=1))
+
+
+def _apart(
+    rows: Rows, counts: NDArray[np.float64], holed: NDArray[np.intp]
+) -> tuple[tuple[Rows, Any], tuple[Rows, Any]]:
+    """Return the other rows and those with missing entries, each with their weights."""
+    whole = np.delete(np.arange(len(rows)), holed)
     if not len(counts):
-        return (rows[~holed], NO_WEIGHTS), (rows[holed], None)
-    return (rows[~holed], counts[~holed]), (rows[holed], counts[holed])
+        return (rows[whole], NO_WEIGHTS), (rows[holed], None)
+    return (rows[whole], counts[whole]), (rows[holed], counts[holed])
 
 
 def overall_statistics(
@@ -153,7 +161,7 @@ def answers(
     with np.errstate(over="ignore", invalid="ignore"):  # infinite is as good as any number here
         if not np.isnan(np.add.reduce(x, axis=None)):
             return
-    holed = np.flatnonzero(np.isnan(x).any(axis=1))
+    holed = _with_holes(x)
     few = tuple(array[holed] if len(array) else array for array in out)
     reference.answers(family, weights, params, x[holed], few)  # type: ignore[arg-type]
     for array, own in zip(out, few, strict=True):

@@ -39,6 +39,8 @@ class Fit:
         Mean log density a row under the estimate, in nats.
     trace : tuple of float
         Penalised log likelihood a row of each estimate on the way; it never falls.
+    observed : float
+        Share of the rows' entries that are there.
     """
 
     mixture: Mixture
@@ -46,6 +48,7 @@ class Fit:
     converged: bool
     log_likelihood: float
     trace: tuple[float, ...]
+    observed: float = 1.0
 
 
 class Prior(NamedTuple):

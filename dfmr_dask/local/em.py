@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dfmr_dask.errors import DegenerateRows
-from dfmr_dask.families.base import Rows, Statistics
+from dfmr_dask.families.base import Rows, Statistics, observed_share
 from dfmr_dask.families.unconstrained import covered
 from dfmr_dask.kernels import overall_statistics, pooled
 from dfmr_dask.local.climbing import Climb, Fit, Prior, Report, RowBlocks, Weights
@@ -108,7 +108,8 @@ def fit(
     rough = replace(climb, work=dtype_work)
     smaller = [] if gathered is None else subsamples(rough, gathered, start, pseudo_rows)
     found = _climbed(climb, rough, smaller, start, tol, max_iter)
-    return found if prior is None else _released(climb, found)
+    found = found if prior is None else _released(climb, found)
+    return replace(found, observed=observed_share(overall))
 
 
 def _climbed(

@@ -27,7 +27,10 @@ from dfmr_dask.parties.naming import belongs
 
 FORMAT = 1
 COUNTS = ("rows_to_fit", "rows_to_score", "rows", "read")
-FACTS = ("rows", "dropped_rows", "n_iter", "converged", "log_likelihood", "start", "mass")
+FACTS = (
+    *("rows", "dropped_rows", "n_iter", "converged", "log_likelihood", "start", "mass"),
+    "observed",
+)
 Place = str | os.PathLike[str]
 History = tuple[Mapping[str, str], ...]  # of each round: whose file was heard, and its SHA-256
 

@@ -34,6 +34,7 @@ from dfmr_dask.run.worker_log import logged
 # A feature: of the common start, for each component, where partitions share components. Such a
 # partition has few rows of some of them, which would fit noise, or what other components have.
 PRIOR_ROWS = 3.0
+ALL = 1.0 - 1e-9  # of the entries are there, up to rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +240,7 @@ def fit(
         start=name,
         seconds=time.perf_counter() - began,
         mass=mass,
+        observed=local.observed if local.observed < ALL else None,
     )
     if attack is None:
         return message

@@ -157,6 +157,7 @@ def verdict_table(
         "reason": _texts([reasons.get(m.partition, m.reason) for m in messages]),
         "n_iter": np.array([m.n_iter for m in messages], dtype=np.int64),
         "converged": np.array([m.converged for m in messages]),
+        "observed": np.array([m.observed or 1.0 for m in messages], dtype=np.float64),
         "log_likelihood": np.array([m.log_likelihood for m in messages], dtype=np.float64),
         "start": _texts([m.start for m in messages]),
         "seconds": np.array([m.seconds for m in messages], dtype=np.float64),

@@ -57,7 +57,7 @@ def test_mixtures_come_back(tmp_path, kind):
     [
         Message(3, "fitted", 100, 2, mixture(), "", 17, True, -1.25, "own", 0.5),
         Message(0, "fitted", 100, 0, mixture("diag"), log_likelihood=float("nan")),
-        Message(0, "fitted", 100, 0, mixture("diag"), mass=12.5),
+        Message(0, "fitted", 100, 0, mixture("diag"), mass=12.5, observed=0.5),
         Message.failed(7, "chunk 3.0 cannot be decoded", 5, 1),
         Message(1, "empty", dropped_rows=9),
     ],

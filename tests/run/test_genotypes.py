@@ -87,3 +87,18 @@ def test_a_run_on_tables_refuses_faults_of_genotypes() -> None:
     model = GaussianMixture(2, n_partitions=4, corruption=Corruption("relatives", 0.3))
     with pytest.raises(InvalidConfiguration, match="for counts of alleles"):
         model.fit(x)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_honest_sites_that_lack_many_calls_are_kept_and_count_for_less(share: float) -> None:
+    """A minority of sites lacks a share of its calls, so that its frequencies scatter more."""
+    rng = np.random.default_rng(1)
+    frequencies = rng.uniform(0.1, 0.9, (2, 800))
+    who = rng.integers(2, size=12 * 150)
+    x = rng.binomial(2, frequencies[who]).astype(np.int8)
+    x[: 3 * 150][rng.random((3 * 150, 800)) < share] = -1
+    source = open_source(x, plan="rows", rows_per_partition=150)
+    model = BinomialMixture(2, random_state=0).fit(source)
+    assert model.verdict_.kept == tuple(range(12))
+    table = model.partitions_
+    np.testing.assert_allclose(table["observed"], [1.0 - share] * 3 + [1.0] * 9, atol=0.01)
