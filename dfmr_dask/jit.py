@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from numpy.typing import NDArray
+
 try:
     from numba import njit
 except ImportError:  # an installation without numba is slower, and right all the same
@@ -56,3 +58,10 @@ def compiled(
         return cast(Function, made)
 
     return decorated
+
+
+def to_be_read(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that cannot be written to: code is compiled once more for arrays that can."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

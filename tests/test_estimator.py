@@ -85,14 +85,25 @@ def refusal(estimator: Any) -> Any:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @parametrize_with_checks(
     [
-        GaussianMixture(),
         GaussianMixture(2),
-        GaussianMixture(2, covariance_type="tied", init_params="kmeans"),
         GaussianMixture(2, covariance_type="diag", n_partitions=2),
-        GaussianMixture(covariance_type="spherical"),
+        GaussianMixture(covariance_type="tied", init_params="kmeans"),
     ]
 )
 def test_scikit_learn_contract(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_contract(estimator, check, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@parametrize_with_checks([GaussianMixture(), GaussianMixture(covariance_type="spherical")])
+def test_scikit_learn_contract_of_one_component(
+    estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept_contract(estimator, check, monkeypatch)
+
+
+def kept_contract(estimator: Any, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # else scikit-learn leaves one check out
     ending = refusal(estimator) if check.func.__name__ == WEIGHTS_CHECK else None
     with ending or nullcontext():

@@ -14,6 +14,7 @@ from dfmr_dask.families.factors import factors
 from dfmr_dask.families.gaussian import LOG_2PI, Gaussian
 from dfmr_dask.families.gaussian_diagonal import DiagonalGaussian
 from dfmr_dask.families.ranges import LARGEST
+from dfmr_dask.jit import to_be_read
 from dfmr_dask.kernels import compiled, reference
 from dfmr_dask.kernels.densities import DIAGONAL, FULL, TIED
 from dfmr_dask.kernels.reference import Blocks
@@ -91,14 +92,14 @@ def expected_sums(
 
     def add(rows: Rows, counts: NDArray[np.float64]) -> float:
         gained: float = compiled.add_up(
-            rows, counts, one.frame, one.model, one.table, one.scratch, sums
+            to_be_read(rows), to_be_read(counts), one.frame, one.model, one.table, one.scratch, sums
         )
         return gained
 
     for x, row_weights in blocks:
         for rows, place in _plain(x):
             counts = NO_WEIGHTS if row_weights is None else row_weights[place : place + len(rows)]
-            counts = np.ascontiguousarray(counts, dtype=np.float64)  # one kind to compile for
+            counts = np.ascontiguousarray(counts, dtype=np.float64)
             before = [array.copy() for array in sums] if family.takes_missing else []
             gained = add(rows, counts)
             # cheaper than to look for NaN in all rows beforehand
@@ -155,7 +156,7 @@ def answers(
     """Write log densities (n,), responsibilities (n, K) and labels (n,) that are asked for."""
     one = _prepared(family, weights, params, np.dtype(np.float64))
     for rows, place in _plain(x):
-        compiled.answer(rows, place, one.frame, one.model, one.table, one.scratch, out)
+        compiled.answer(to_be_read(rows), place, one.frame, one.model, one.table, one.scratch, out)
     if not family.takes_missing or x.dtype.kind != "f":
         return
     with np.errstate(over="ignore", invalid="ignore"):  # infinite is as good as any number here

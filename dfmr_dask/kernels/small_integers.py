@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dfmr_dask.families.base import Params, Rows, Statistics
 from dfmr_dask.families.entrywise import Entrywise
-from dfmr_dask.jit import COMPILED, compiled
+from dfmr_dask.jit import COMPILED, compiled, to_be_read
 from dfmr_dask.kernels.reference import Blocks, log_sum_exp
 
 MANY_COLUMNS = 128  # fewer are computed in float64
@@ -78,7 +78,7 @@ class Steps:
         """Go through rows (n, d) with their weights."""
         for first in range(0, len(x), self.rows):
             place = slice(first, first + self.rows)
-            rows = np.ascontiguousarray(x[place])
+            rows = to_be_read(np.ascontiguousarray(x[place]))
             self._add(rows, None if counts is None else counts[place])
 
     def _add(self, x: Rows, counts: Array | None) -> None:
