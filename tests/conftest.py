@@ -1,7 +1,9 @@
-"""Settings of the property tests, and the browser that tests of pages share."""
+"""Settings of the property tests, how workers start, and the browser that tests of pages share."""
 
 from __future__ import annotations
 
+import dask
+from distributed.utils import get_mp_context
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
@@ -13,3 +15,8 @@ settings.load_profile("laws")
 
 # Tests run beside each other, and some compare bits: how many threads share a product decides them.
 threadpool_limits(limits=1, user_api="blas")
+
+# Workers are forked from a process that has imported what they need: hundreds of them start in the
+# course of the tests, and each would take seconds for it. Scripts that tests run start them anew.
+dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+get_mp_context().set_forkserver_preload(["distributed", "dfmr_dask", "dfmr_dask.run.stages"])

@@ -125,7 +125,8 @@ def _factor(
         row = i * (i + 1) // 2
         for j in range(min(i + 1, d)):
             other = j * (j + 1) // 2
-            rest[:] = work[row + j]
+            for lane in range(COLUMNS):
+                rest[lane] = work[row + j, lane]
             for t in range(j):
                 for lane in range(COLUMNS):
                     rest[lane] -= work[row + t, lane] * work[other + t, lane]

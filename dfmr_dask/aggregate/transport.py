@@ -104,7 +104,10 @@ def _room(k: int, j: int) -> Room:
 @compiled()
 def _transport_cost(rows: Array, columns: Array, cost: Array, flow: Array, room: Room) -> float:
     n_rows, n_columns = cost.shape
-    room.supply[:], room.demand[:] = rows, columns
+    for k in range(n_rows):  # an array in a slice's place would bring a text for its error along
+        room.supply[k] = rows[k]
+    for j in range(n_columns):
+        room.demand[j] = columns[j]
     _move_what_is_free(cost, flow, room)
     for _ in range(64 * (n_rows + n_columns) ** 2):
         target = _cheapest_path(cost, flow, room)

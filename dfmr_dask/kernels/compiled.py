@@ -57,8 +57,8 @@ def entries(sources: int) -> tuple[Entry, Entry]:
             turn(x, first, m, frame, z)
             counts[:m] = 1.0
             counts[m:] = 0.0
-            if weighted:
-                counts[:m] = row_weights[first : first + m]
+            for t in range(m if weighted else 0):
+                counts[t] = row_weights[first + t]
             weigh(z, model, y, r)
             respond(r, top, total, powers, bits, table)
             log_likelihood += sum_logs(top, total, counts, m, weighted)

@@ -157,8 +157,8 @@ def respond(
     inverse, magic, high, low, lowest, one = table[0][:6]
     p12, p11, p10, p9, p8, p7, p6, p5, p4, p3, p2 = table[0][6:]
     bias, place = table[1]
-    top[:] = r[0]
-    total[:] = 0.0
+    for t in range(len(top)):
+        top[t], total[t] = r[0, t], 0.0
     for k in range(1, len(r)):
         for t in range(len(top)):
             top[t] = r[k, t] if r[k, t] > top[t] else top[t]

@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MOST_BYTES = 400_000  # of a notebook with its pictures
+LONG = ("digits", "ocean")  # run with the slow tests
 
 # What a reader is told, as statements about what the notebook has computed
 STORIES: Mapping[str, str] = {
@@ -62,7 +63,13 @@ def test_there_is_a_quickstart() -> None:
     assert set(STORIES) <= {path.stem for path in NOTEBOOKS}
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
+        for path in NOTEBOOKS
+    ],
+)
 def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DFMR_NOTEBOOK_SIZE", "small")
     notebook = nbformat.read(path, as_version=4)
