@@ -97,8 +97,10 @@ def goodness_of_fit(mixture: Mixture, rows: Array, rng: np.random.Generator) -> 
     """
     n = len(rows)
     drawn = min(TIMES * n, max(n, VALUES // mixture.n_features))
-    own = np.sort(mixture.log_density(mixture.sample(drawn, rng)[0]))
-    seen = np.sort(mixture.log_density(rows))
+    x = mixture.sample(drawn, rng)[0]
+    if (gone := np.isnan(rows)).any():  # what is missing in rows is missing in those drawn, too
+        x[gone[rng.integers(n, size=drawn)]] = np.nan
+    own, seen = (np.sort(mixture.log_density(one)) for one in (x, rows))
     steps = (np.arange(LEVELS) + 0.5) / LEVELS
     chance = np.sort(rng.choice(own, size=(REPEATS, n)), axis=1)
     lower, upper = np.quantile(np.quantile(chance, steps, axis=1), (0.025, 0.975), axis=1)

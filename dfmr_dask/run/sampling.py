@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dfmr_dask.families.base import Family
 from dfmr_dask.message import Message
 from dfmr_dask.randomness import Stage, generator
 from dfmr_dask.run.agreement import Agreed
@@ -42,7 +43,8 @@ def sample_rows(
     asked = [i for i in kept if i in agreed.samples]
     if not most or not asked:
         return None
-    rng = generator(context.settings.seed, Stage.SHOWN_ROWS)
+    family, seed = context.settings.family, context.settings.seed
+    rng = generator(seed, Stage.SHOWN_ROWS)
     if len(asked) > MOST_ASKED:
         asked = sorted(int(i) for i in rng.choice(asked, MOST_ASKED, replace=False))
     size = {one.partition: one.rows if one.mass is None else one.mass for one in messages}
@@ -50,7 +52,7 @@ def sample_rows(
     counts = rng.multinomial(most, shares / shares.sum())
     handles = {
         i: context.tasks.submit(
-            "check", ("rows", i), some_rows, i, agreed.samples[i], int(n), context.settings.seed
+            "check", ("rows", i), some_rows, i, agreed.samples[i], int(n), family, seed
         )
         for i, n in zip(asked, counts, strict=True)
         if n
@@ -66,19 +68,19 @@ def sample_rows(
     )
 
 
-def some_rows(partition: int, drawn: Drawn | Failure, n: int, seed: int) -> Any:
+def some_rows(partition: int, drawn: Drawn | Failure, n: int, family: Family, seed: int) -> Any:
     """Return n rows (n, d) of what a partition drew, or all of them; by weight where rows have one.
 
-    Those that candidates were scored on come first: no proposal was fitted to them.
+    Those that candidates were scored on come first: no proposal was fitted to them. NaN is missing.
     """
     if isinstance(drawn, Failure):
         return drawn
     one = drawn.sample
     if one.fit_weight is None or one.score_weight is None:
         few = one.score[:n], one.fit[: max(0, n - len(one.score))]
-        return np.concatenate(few).astype(np.float64)
+        return family.floats(np.concatenate(few))
     weights = np.concatenate([one.score_weight, one.fit_weight])
     chosen = generator(seed, Stage.SHOWN_ROWS, partition + 1).choice(
         len(weights), n, p=weights / weights.sum()
     )
-    return np.concatenate([one.score, one.fit])[chosen].astype(np.float64)
+    return family.floats(np.concatenate([one.score, one.fit])[chosen])

@@ -10,13 +10,25 @@ from dfmr_dask.aggregate.distances import blocks_at, studentized_block, studenti
 from dfmr_dask.aggregate.estimates import collect
 from dfmr_dask.aggregate.goodness import goodness_of_fit
 from dfmr_dask.aggregate.matrix import distance_matrix
+from dfmr_dask.families import DiagonalGaussian
 from tests.show.html.making import said, truth
+from tests.tables import random_mixture
 
 
 def test_rows_of_the_model_are_seldom_found_to_misfit() -> None:
     model, rng = truth(3, 2), np.random.default_rng(0)
     found = [goodness_of_fit(model, model.sample(200, rng)[0], rng).fits for _ in range(40)]
     assert sum(found) >= 34  # 95 of 100 in the long run
+
+
+def test_missing_entries_are_no_misfit() -> None:
+    """Rows with fewer entries have other log densities than whole ones."""
+    rng = np.random.default_rng(3)
+    model = random_mixture(DiagonalGaussian(), 2, 4, rng)
+    rows = model.sample(600, rng)[0]
+    rows[::2, :3] = np.nan
+    assert goodness_of_fit(model, rows, rng).fits
+    assert not goodness_of_fit(model, 1.5 * rows, rng).fits
 
 
 @pytest.mark.parametrize("wrong", ["wider", "shifted", "strays"])

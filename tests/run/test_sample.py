@@ -12,6 +12,7 @@ from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.files import read_json
 from dfmr_dask.data.messages import read_folder
 from dfmr_dask.errors import InvalidMessage
+from dfmr_dask.families import Binomial, Gaussian
 from dfmr_dask.local.start import Sample as StartSample
 from dfmr_dask.run.partition import Drawn
 from dfmr_dask.run.sample import FILE, Sample, write_sample
@@ -82,5 +83,16 @@ def test_rows_with_weights_come_as_often_as_they_count() -> None:
     rows = np.array([[0.0], [1.0]])
     weight = np.array([1.0, 3.0])
     drawn = Drawn(StartSample(rows, rows[:0], weight, weight[:0]), 2, 4.0)
-    taken = some_rows(0, drawn, 4000, seed=0)
+    taken = some_rows(0, drawn, 4000, Gaussian(), seed=0)
     assert taken.mean() == pytest.approx(0.75, abs=0.03)
+
+
+@pytest.mark.parametrize("weight", [None, np.ones(2)])
+def test_what_is_missing_in_small_integers_is_missing_in_the_sample(
+    weight: np.ndarray | None,
+) -> None:
+    rows = np.array([[0, -1], [-1, 2]], dtype=np.int8)
+    drawn = Drawn(StartSample(rows, rows, weight, weight), 4)
+    taken = some_rows(0, drawn, 3, Binomial(2), seed=0)
+    assert taken.dtype == np.float64
+    assert {str(row) for row in taken} <= {"[ 0. nan]", "[nan  2.]"}

@@ -120,6 +120,7 @@ def plot_density(
     axis, colors = axes_of(ax), component_colors(mixture.n_components)
     means, deviations = mixture.params["means"][:, 0], np.sqrt(variances(mixture)[:, 0])
     low, high = (means - WIDE * deviations).min(), (means + WIDE * deviations).max()
+    rows = whole(rows, [0])
     if rows is not None and len(rows):
         spread = min(200, max(20, int(5 * len(rows) ** (1 / 3))))
         low, high = min(low, rows.min()), max(high, rows.max())
@@ -146,6 +147,14 @@ def plot_density(
     axis.set(xlabel=named([feature], 0), ylabel="density", ylim=(0.0, None))
     axis.legend(loc="best")
     return axis
+
+
+def whole(rows: Array | None, index: Sequence[int]) -> Array | None:
+    """Return some columns of the rows in which none of these entries is missing."""
+    if rows is None:
+        return None
+    some = rows[:, list(index)]
+    return np.asarray(some[~np.isnan(some).any(axis=1)])
 
 
 def plot_components(
@@ -183,10 +192,11 @@ def plot_components(
     pair = telling_pairs(mixture, 1)[0] if pair is None else pair
     means, index = mixture.params["means"][:, pair], list(pair)
     covariances = np.stack([along(mixture, k, pair) for k in range(len(colors))])
-    window = window_of(means, covariances, None if rows is None else rows[:, index])
+    rows = whole(rows, index)
+    window = window_of(means, covariances, rows)
     shades(axis, mixture.weights, means, covariances, window)
     if rows is not None and len(rows):
-        dots = rows[:MOST_DOTS, index]
+        dots = rows[:MOST_DOTS]
         axis.scatter(
             dots[:, 0], dots[:, 1], s=3.0, c="0.5", alpha=0.5, linewidths=0.0, rasterized=True
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,12 @@ from dfmr_dask.aggregate.uncertainty import StandardErrors, standard_errors
 from dfmr_dask.families import COVARIANCE_TYPES
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
-from dfmr_dask.show.pictures.mixture import mixture_picture, telling_pairs
+from dfmr_dask.show.pictures.mixture import (
+    mixture_picture,
+    plot_components,
+    plot_density,
+    telling_pairs,
+)
 
 
 def merged(kind: str, order: int, d: int, spread: float = 0.2, m: int = 5) -> StandardErrors:
@@ -61,6 +67,20 @@ def test_more_uncertain_means_have_larger_ellipses(tmp_path: Path) -> None:
         left = pixels(tmp_path / "a.png")[:, :600]
         filled.append(int((np.ptp(left, axis=2) > 60).sum()))
     assert filled[1] > 3 * filled[0]
+
+
+@pytest.mark.parametrize("d", [1, 3])
+def test_rows_with_missing_entries_are_drawn_where_they_have_some(d: int) -> None:
+    mixture = merged("diag", 2, d).mixture
+    rows = mixture.sample(50, np.random.default_rng(0))[0]
+    some = rows.copy()
+    some[10:20, 0] = np.nan
+    draw = plot_density if d == 1 else plot_components
+    told: dict[str, Any] = {} if d == 1 else {"pair": (0, 1)}
+    axis = draw(mixture, rows=some, **told)
+    wanted = draw(mixture, rows=np.delete(rows, np.s_[10:20], axis=0), **told)
+    assert axis.get_xlim() == wanted.get_xlim()
+    assert np.isfinite([*axis.get_xlim(), *axis.get_ylim()]).all()
 
 
 def test_a_band_is_wide_where_the_density_is_uncertain(tmp_path: Path) -> None:
