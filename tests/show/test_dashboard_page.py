@@ -31,6 +31,7 @@ const grid = page && page.roots().find(one => one.name === "dfmr_grid");
 COLUMN = f"""{GRID}
 return grid ? Array.from(grid.renderers[0].data_source.data[arguments[0]]) : null;
 """
+IDLE = "return window.Bokeh && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle;"
 DRAWN = f"const found = (() => {{{COLUMN}}})(); return found && found.length === arguments[1];"
 # Where the middle of a partition's cell is, in pixels of the window.
 CELL = f"""{GRID}
@@ -218,6 +219,7 @@ def test_before_any_run_the_page_says_what_it_is_for(browser: Browser) -> None:
     ):
         opened(browser, client)
         browser.wait_for("no run yet This page fills in when a run begins on this scheduler")
+        browser.wait(IDLE)  # Bokeh gives up a page that changes while it is first rendered
         tell(client, "first", told_run(12, name="first"))
         browser.wait(DRAWN, "state", 12)
         assert browser.errors() == []
