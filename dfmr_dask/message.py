@@ -118,9 +118,14 @@ class Message:
                 )
 
     @property
+    def counted(self) -> float:
+        """Rows, or the sum of their weights where they have some."""
+        return float(self.rows if self.mass is None else self.mass)
+
+    @property
     def size(self) -> float:
-        """How many whole rows tell as much: their weight, less what is missing."""
-        return (self.rows if self.mass is None else self.mass) * (self.observed or 1.0)
+        """How many whole rows tell as much: those counted, less what is missing."""
+        return self.counted * (self.observed or 1.0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild through the constructor, so that nothing invalid arrives over a wire."""

@@ -199,13 +199,12 @@ class GaussianMixture(Fitting):
         return COVARIANCE_TYPES[self.covariance_type]
 
     def _takes_missing(self) -> bool:
-        known = isinstance(self.covariance_type, str) and self.covariance_type in COVARIANCE_TYPES
-        return known and COVARIANCE_TYPES[self.covariance_type].takes_missing
+        family = COVARIANCE_TYPES.get(self.covariance_type)  # tags are asked before it is checked
+        return family is not None and family.takes_missing
 
     def _accepted(self) -> dict[str, Any]:
-        return super()._accepted() | (
-            {"ensure_all_finite": "allow-nan"} if self._takes_missing() else {}
-        )
+        finite = "allow-nan" if self._takes_missing() else True
+        return super()._accepted() | {"ensure_all_finite": finite}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

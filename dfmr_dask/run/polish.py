@@ -155,10 +155,11 @@ def polish(
     """
     among = frozenset(kept)
     together = _rows_together(context.source, [m for m in messages if m.partition in among])
+    observed = {m.partition: m.observed or 1.0 for m in messages}
     here, note, taken = mixture, "", 0
     first = answers = _pass(context, kept, here, together, 0)
     while taken < context.settings.polish and not note:
-        there = matched(here, *_steps(context, kept, answers), gated)
+        there = matched(here, *_steps(context, kept, answers, observed), gated)
         if there is None:
             note = "half of the kept partitions or more gave no step that can be used"
             break
@@ -190,15 +191,15 @@ def _pass(
 
 
 def _steps(
-    context: Context, kept: Sequence[int], answers: Answers
+    context: Context, kept: Sequence[int], answers: Answers, observed: Mapping[int, float]
 ) -> tuple[list[Mixture | None], list[float]]:
-    """Return mixtures that fit the run, and rows that are no more than the plan's."""
+    """Return mixtures that fit the run, and rows: no more than the plan's, less what is missing."""
     mixtures, rows = [], []
     for i, one in zip(kept, answers, strict=True):
         usable = one is not None and context.fits_run(one.mixture)
         mixtures.append(one.mixture if one is not None and usable else None)
         claimed = 0.0 if one is None else one.rows
-        rows.append(min(claimed, _most(context.source, i)))
+        rows.append(min(claimed, _most(context.source, i)) * observed[i])
     return mixtures, rows
 
 
@@ -233,7 +234,7 @@ def objection(before: Answers, after: Answers, heard: NDArray[np.bool_]) -> str:
 
 def _rows_together(source: Source, messages: Sequence[Message]) -> float:
     """Return the rows of the kept partitions, or the sum of their weights, as far as trusted."""
-    rows = [float(m.rows) if m.mass is None else m.mass for m in messages]
+    rows = [m.counted for m in messages]
     most = [_most(source, m.partition) for m in messages]
     return float(trusted_rows(rows, most).sum())
 

@@ -47,7 +47,7 @@ def sample_rows(
     rng = generator(seed, Stage.SHOWN_ROWS)
     if len(asked) > MOST_ASKED:
         asked = sorted(int(i) for i in rng.choice(asked, MOST_ASKED, replace=False))
-    size = {one.partition: one.rows if one.mass is None else one.mass for one in messages}
+    size = {one.partition: one.counted for one in messages}
     shares = np.array([size[i] for i in asked], dtype=np.float64)
     counts = rng.multinomial(most, shares / shares.sum())
     handles = {
