@@ -177,34 +177,32 @@ def counted(x: Rows, base: Array) -> float:
     return holes
 
 
+@compiled(fastmath=SUMS, part=True)
+def dots(row: Rows, one: Single, two: Single, three: Single, missing: bool) -> Any:
+    """Return three products of the values of a row, or of 1 where an entry is missing."""
+    a, b, c = ZERO, ZERO, ZERO
+    for j in range(len(row)):
+        v = hole(row[j]) if missing else value(row[j])
+        a += v * one[j]
+        b += v * two[j]
+        c += v * three[j]
+    return a, b, c
+
+
 @compiled(fastmath=SUMS)
 def add_products(x: Rows, natural: Single, partition: Single, holes: bool, out: Array) -> None:
     """Add the products of rows and parameters to log densities, three components at a time."""
     for first in range(0, x.shape[1], COLUMNS):
         place = slice(first, first + COLUMNS)
         for k in range(0, len(natural), TOGETHER):
-            one, two, three = natural[k, place], natural[k + 1, place], natural[k + 2, place]
-            for i in range(len(x)):
-                row, a, b, c = x[i, place], ZERO, ZERO, ZERO
-                for j in range(len(row)):
-                    v = value(row[j])
-                    a += v * one[j]
-                    b += v * two[j]
-                    c += v * three[j]
-                out[i, k] += a
-                out[i, k + 1] += b
-                out[i, k + 2] += c
-            one, two, three = partition[k, place], partition[k + 1, place], partition[k + 2, place]
-            for i in range(len(x) if holes else 0):
-                row, a, b, c = x[i, place], ZERO, ZERO, ZERO
-                for j in range(len(row)):
-                    v = hole(row[j])
-                    a += v * one[j]
-                    b += v * two[j]
-                    c += v * three[j]
-                out[i, k] += a
-                out[i, k + 1] += b
-                out[i, k + 2] += c
+            for missing in range(2 if holes else 1):
+                table = partition if missing else natural
+                one, two, three = table[k, place], table[k + 1, place], table[k + 2, place]
+                for i in range(len(x)):
+                    a, b, c = dots(x[i, place], one, two, three, missing == 1)
+                    out[i, k] += a
+                    out[i, k + 1] += b
+                    out[i, k + 2] += c
 
 
 @compiled(fastmath=SUMS)
