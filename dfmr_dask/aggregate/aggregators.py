@@ -13,7 +13,7 @@ from dfmr_dask.aggregate.alignment import aligned, orders
 from dfmr_dask.aggregate.center import attention
 from dfmr_dask.aggregate.certificate import doubts
 from dfmr_dask.aggregate.component_filter import merge_components
-from dfmr_dask.aggregate.entry_filter import check_entries, filtered_entries
+from dfmr_dask.aggregate.entry_filter import Entries, check_entries, filtered_entries
 from dfmr_dask.aggregate.estimates import Estimates, collect, few
 from dfmr_dask.aggregate.explanations import deviations
 from dfmr_dask.aggregate.filtering import filtered
@@ -184,7 +184,16 @@ def _without_entries(estimates: Estimates, rule: Rule, byzantine: Mask, forced_i
     found = found.without(first.kept)  # who is left out fills no gaps
     merged = dfmr(found.estimates, whole, byzantine, forced_in)
     doubts = (*merged.doubts, *found.doubts(merged.kept))
-    return replace(merged, doubts=doubts, parts=None, entries=found.kept)
+    return replace(merged, doubts=doubts, parts=_entries_of(merged, found), entries=found.kept)
+
+
+def _entries_of(merged: Merged, found: Entries) -> Parts | None:
+    """Return what was merged, less the features that were thrown out."""
+    if merged.parts is None:
+        return None
+    there = found.kept[np.isin(found.sent.ids, merged.parts.ids)]
+    lone = there.sum(axis=0) < 2  # nobody is left to compare them with: all of them are shown
+    return replace(merged.parts, entries=there | lone)
 
 
 def vanilla(estimates: Estimates, rule: Rule, byzantine: Mask, forced_in: Mask) -> Merged:

@@ -22,6 +22,7 @@ from dfmr_dask.aggregate.estimates import Estimates
 from dfmr_dask.aggregate.gates import Rule
 from dfmr_dask.errors import InvalidConfiguration
 from dfmr_dask.families.base import Family, Params, take
+from dfmr_dask.families.entrywise import Entrywise
 
 LEVEL = 1e-4  # of an honest entry to be thrown out
 MOST_BAD = 0.25  # share of its features that a partition has thrown out, and still is mended
@@ -116,10 +117,10 @@ def filtered_entries(estimates: Estimates) -> Entries:
 
 def check_entries(family: Family, rule: Rule, n_features: int | None = None) -> None:
     """Raise InvalidConfiguration where single features cannot be judged, or not by this rule."""
-    if "feature_blocks" not in dir(family) or getattr(family, "needs_spread", True):
+    if not isinstance(family, Entrywise) or type(family).spread is not Entrywise.spread:
         raise InvalidConfiguration(
             f"unit='entry' came with the family {family.name!r}; it is for independent columns "
-            "that tell of one thing each, such as genotypes: take unit='partition'"
+            "of one parameter each, such as genotypes: take unit='partition'"
         )
     if n_features is not None and n_features < FEWEST_FEATURES:
         raise InvalidConfiguration(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dfmr_dask.aggregate.estimates import Estimates
 from dfmr_dask.aggregate.reduction import Reduction
-from dfmr_dask.families.base import Family, Params, Statistics, take
+from dfmr_dask.families.base import OBSERVED, Family, Params, Statistics, take
 
 MOST_GROUPS = 1000  # partitions beyond that are left out in groups, so that all stays in memory
 LEAST = 1e-9  # share of a component's mass below which nothing is left of it
@@ -34,6 +34,8 @@ class Parts:
         Whose weights, and whose other parameters, took part.
     nearest : ndarray of shape (m, K)
         Component of the mixture that each became part of; -1 where it was left out.
+    entries : mask of shape (m, d), optional
+        Which features of each message took part, where single ones were judged.
     """
 
     ids: NDArray[np.intp]
@@ -42,6 +44,7 @@ class Parts:
     voices: Mask
     heard: Mask
     nearest: NDArray[np.intp]
+    entries: Mask | None = None
 
 
 def parts_of(
@@ -102,6 +105,7 @@ class Pieces:
             here = parts.heard[:, k] & (parts.nearest[:, k] == c)
             mass = np.where(here, parts.rows * weights[:, k], 0.0)
             one = family.expected_statistics(take(params, (slice(None), k)), mass)
+            one = one if parts.entries is None else _observed(one, parts.entries)
             own.append(one if groups is None else family.pool(one, groups))
         kept = [parts.rows[:, None], voters * weights, voters]
         summed = kept if groups is None else [groups @ one for one in kept]
@@ -151,6 +155,12 @@ class Pieces:
             some = left > LEAST * voters
             share = np.divide(votes - self.votes[without], left, out=share, where=some)
         return np.asarray(share / share.sum())
+
+
+def _observed(statistics: Statistics, entries: Mask) -> Statistics:
+    """Leave out features that were thrown out, as if nobody had observed them."""
+    there = statistics.moments[OBSERVED] * entries
+    return Statistics(statistics.count, {**statistics.moments, OBSERVED: there})
 
 
 def _summed(index: NDArray[np.intp], values: Array) -> Array:

@@ -120,7 +120,7 @@ def fitted(context: Context) -> Result:
     if context.settings.polish:
         with timed(seconds, "polish"):
             gated = way is None or not way.interleaved
-            polished = polish(context, messages, verdict.kept, mixture, gated=gated)
+            polished = polish(context, messages, verdict, mixture, gated=gated)
 
     with timed(seconds, "check"):
         compared = {name: other.mixture for name, other in others.items()}

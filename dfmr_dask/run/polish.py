@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from dfmr_dask.aggregate.estimates import trusted_rows
 from dfmr_dask.aggregate.questions import MOST_MASS
 from dfmr_dask.aggregate.rounds import matched
+from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.aggregate.vote import crowd_median
 from dfmr_dask.corruption import ATTACKS, Corruption, corrupted
 from dfmr_dask.data.source import Source
+from dfmr_dask.local.columns import SomeColumns, of_columns, put_back
 from dfmr_dask.local.iterations import stepped
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
@@ -32,6 +34,7 @@ from dfmr_dask.run.valid import Reader, read_valid
 from dfmr_dask.run.worker_log import logged
 
 Answers = Sequence["Step | None"]
+Columns = NDArray[np.intp] | None  # None for all of them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +78,7 @@ class Polished:
 def step(
     partition: int,
     reader: Reader,
+    heard: Columns,
     here: Mixture,
     together: float,
     number: int,
@@ -87,6 +91,9 @@ def step(
     ----------
     partition : int
     reader : callable or array
+    heard : array of int, or None
+        Features that count; of the others, which were thrown out for this partition, the current
+        mixture stays as it is. None for all.
     here : Mixture
     together : float
         Rows N of all partitions. A partition's share of the penalty N^(-1/2) is that of its rows.
@@ -100,13 +107,15 @@ def step(
     try:
         valid = read_valid(reader, settings.outliers, settings.family)
         rows = float(valid.rows) if valid.mass is None else valid.mass
-        made, score = stepped(
-            valid.x,
-            here,
-            strength=together**-0.5 * min(1.0, rows / together),
-            floor=settings.reg_covar,
-            sample_weight=valid.weights,
-        )
+        strength, floor = together**-0.5 * min(1.0, rows / together), settings.reg_covar
+        if heard is None:
+            made, score = stepped(
+                valid.x, here, strength=strength, floor=floor, sample_weight=valid.weights
+            )
+        else:
+            some = SomeColumns(valid.blocks, heard)
+            made, score = stepped(some, of_columns(here, heard), strength=strength, floor=floor)
+            made = made if made is None else put_back(made, here, heard)
     except Exception as error:  # a bad partition is data
         return Failure(described(error))
     if attack is None or made is None:
@@ -121,7 +130,7 @@ def step(
 def polish(
     context: Context,
     messages: Sequence[Message],
-    kept: Sequence[int],
+    verdict: Verdict,
     mixture: Mixture,
     *,
     gated: bool = True,
@@ -138,8 +147,8 @@ def polish(
     context : Context
     messages : sequence of Message
         Of all partitions; their row counts weigh the penalty.
-    kept : sequence of int
-        Partitions that take part.
+    verdict : Verdict
+        Its kept partitions take part, without the features that were thrown out for them.
     mixture : Mixture
     gated : bool
         Leave out of each pass who is not like the majority.
@@ -153,17 +162,18 @@ def polish(
     ----------
     EVIDENCE 3; the gate is that of METHOD 11, step 6.
     """
+    kept = verdict.kept
     among = frozenset(kept)
     together = _rows_together(context.source, [m for m in messages if m.partition in among])
     observed = {m.partition: m.observed or 1.0 for m in messages}
     here, note, taken = mixture, "", 0
-    first = answers = _pass(context, kept, here, together, 0)
+    first = answers = _pass(context, verdict, here, together, 0)
     while taken < context.settings.polish and not note:
         there = matched(here, *_steps(context, kept, answers, observed), gated)
         if there is None:
             note = "half of the kept partitions or more gave no step that can be used"
             break
-        after = _pass(context, kept, there[0], together, taken + 1)
+        after = _pass(context, verdict, there[0], together, taken + 1)
         note = objection(answers, after, there[1]) or objection(first, after, there[1])
         if not note:
             here, answers, taken = there[0], after, taken + 1
@@ -173,21 +183,27 @@ def polish(
 
 
 def _pass(
-    context: Context, kept: Sequence[int], here: Mixture, together: float, number: int
+    context: Context, verdict: Verdict, here: Mixture, together: float, number: int
 ) -> list[Step | None]:
     """Let all kept partitions make a step from a mixture; None stands for no answer."""
-    byzantine = frozenset(context.byzantine)
+    byzantine, kept = frozenset(context.byzantine), verdict.kept
     shared = context.tasks.share(here)
     handles: dict[int, Any] = {}
     for attack, chosen in by_attack(context, kept, "proposals"):
         own = {}
         for i in chosen:
             source, j = context.rows_of(i, byzantine)
-            own[i] = (i, source.rows(j))
+            own[i] = (i, source.rows(j), _heard(verdict, i))
         common = (shared, together, number, context.local, attack)
         handles |= context.submitted("polish", (number,), step, own, *common)
     answers: Mapping[int, Any] = context.gathered("polish", handles, total=len(kept))
     return [one if _is_step(one) else None for one in (answers[i] for i in kept)]
+
+
+def _heard(verdict: Verdict, i: int) -> Columns:
+    """Return the features of a partition that count, where some of them were thrown out."""
+    kept = None if verdict.entries_kept is None else verdict.entries_kept[i]
+    return None if kept is None or kept.all() else np.flatnonzero(kept)
 
 
 def _steps(

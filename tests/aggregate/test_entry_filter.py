@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,9 +12,10 @@ from dfmr_dask.aggregate.aggregators import aggregate
 from dfmr_dask.aggregate.entry_filter import MOST_BAD, filtered_entries
 from dfmr_dask.aggregate.estimates import collect
 from dfmr_dask.aggregate.gates import Rule
+from dfmr_dask.aggregate.uncertainty import StandardErrors, reported_errors, standard_errors
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.errors import InvalidConfiguration
-from dfmr_dask.families import Binomial, DiagonalGaussian
+from dfmr_dask.families import Binomial, Categorical, DiagonalGaussian, Poisson, Product
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 
@@ -67,6 +70,24 @@ def test_flips_of_ones_own_are_thrown_out_and_harm_nobody(share: float) -> None:
     whole = aggregate(bad, aggregator="vanilla")
     assert away(found.mixture, frequencies) < 1.1 * away(clean.mixture, frequencies)
     assert away(whole.mixture, frequencies) > 2.0 * away(clean.mixture, frequencies)
+
+
+def test_standard_errors_are_those_of_the_features_that_are_left() -> None:
+    """One in ten is thrown out: errors are 1 / sqrt(.9) of what they would be, and cover."""
+    frequencies, flips = truth(), own_flips(0.1)
+    clean = [said(frequencies, i) for i in range(M)]
+    bad = [said(frequencies, i, flips[i]) for i in range(M)]
+    found, best = aggregate(bad, rule=ENTRY), aggregate(clean, aggregator="vanilla")
+    errors = reported_errors(bad, found.parts, found.mixture, "aggregate", 0)
+    assert isinstance(errors, StandardErrors)
+    sure = errors.parameters(names=["frequencies"])["frequencies"]
+    of_all = standard_errors(clean, best.parts).parameters(names=["frequencies"])["frequencies"]
+    ratio = np.median(sure.standard_error / of_all.standard_error)
+    assert ratio == pytest.approx(1.0 / np.sqrt(0.9), rel=0.03)
+    assert np.array_equal(sure.value, found.mixture.params["frequencies"])
+    order = [int(np.argmin(((sure.value - one) ** 2).sum(axis=1))) for one in frequencies]
+    covered = (sure.lower[order] <= frequencies) & (frequencies <= sure.upper[order])
+    assert 0.92 < covered.mean() < 0.98
 
 
 def test_where_nothing_is_wrong_nearly_nothing_changes() -> None:
@@ -152,14 +173,24 @@ def test_what_cannot_be_judged_by_features_is_refused(rule: Rule, d: int, told: 
         aggregate([Message(i, "fitted", 100, mixture=one) for i in range(5)], rule=rule)
 
 
-def test_families_without_columns_of_their_own_are_refused() -> None:
-    params = {"means": np.zeros((1, 12)), "variances": np.ones((1, 12))}
-    one = Mixture(DiagonalGaussian(), [1.0], params)
+@pytest.mark.parametrize(
+    ("family", "params"),
+    [
+        (DiagonalGaussian(), {"means": np.zeros((1, 12)), "variances": np.ones((1, 12))}),
+        (Categorical((3,) * 12), {"probabilities": np.full((1, 36), 1.0 / 3.0)}),
+        (Product(((Poisson(), 12),)), {"poisson_0_rates": np.ones((1, 12))}),
+    ],
+)
+def test_families_of_more_than_one_parameter_a_column_are_refused(
+    family: Any, params: dict[str, np.ndarray]
+) -> None:
+    one = Mixture(family, [1.0], params)
     with pytest.raises(InvalidConfiguration, match="unit='entry' came with the family"):
         aggregate([Message(i, "fitted", 100, mixture=one) for i in range(5)], rule=ENTRY)
 
 
-def test_a_run_throws_out_features_and_tells_which() -> None:
+@pytest.mark.parametrize("polish", [0, 2])
+def test_a_run_throws_out_features_and_tells_which(polish: int) -> None:
     rng = np.random.default_rng(0)
     d = 60
     frequencies = np.where(rng.random((2, d)) < 0.5, 0.15, 0.85)
@@ -167,8 +198,9 @@ def test_a_run_throws_out_features_and_tells_which() -> None:
     x = rng.binomial(2, frequencies[labels.astype(int)]).astype(np.int8)
     attack = Corruption("own_flipped_alleles", 0.6, size=0.1)
     model = BinomialMixture(
-        2, n_partitions=12, unit="entry", corruption=attack, random_state=0, weights="shared"
-    ).fit(x)
+        2, n_partitions=12, unit="entry", corruption=attack, random_state=0, weights="shared",
+        polish=polish,
+    ).fit(x)  # fmt: skip
     table = model.partitions_
     assert table["entry_kept"].dims == ("partition", "feature")
     thrown = (~table["entry_kept"].values).sum(axis=1)

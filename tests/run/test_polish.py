@@ -12,13 +12,14 @@ import pytest
 import zarr
 from distributed import Client
 
+from dfmr_dask.aggregate.verdict import Verdict
 from dfmr_dask.corruption import Corruption
 from dfmr_dask.data.readers import WeightedRows
 from dfmr_dask.data.source import open_source
 from dfmr_dask.estimator import GaussianMixture
 from dfmr_dask.experiments.populations import population, write_gaussians
-from dfmr_dask.families import COVARIANCE_TYPES
-from dfmr_dask.local.iterations import iterated
+from dfmr_dask.families import COVARIANCE_TYPES, Binomial
+from dfmr_dask.local.iterations import iterated, stepped
 from dfmr_dask.message import Message
 from dfmr_dask.mixture import Mixture
 from dfmr_dask.run.context import Context
@@ -53,7 +54,8 @@ def context(x: Any, tasks: Tasks, **changes: Any) -> Context:
 def polished_from(start: Mixture, x: Any, tasks: Tasks, **changes: Any) -> Polished:
     """What passes over all partitions make of a start."""
     messages = [Message(i, "fitted", ROWS, mixture=start) for i in range(PARTITIONS)]
-    return polish(context(x, tasks, **changes), messages, range(PARTITIONS), start)
+    everybody = Verdict(tuple(range(PARTITIONS)), {})
+    return polish(context(x, tasks, **changes), messages, everybody, start)
 
 
 def same_bits(one: Mixture, other: Mixture) -> bool:
@@ -143,8 +145,8 @@ def test_a_row_of_weight_two_is_the_row_twice() -> None:
     x = drawn()[:ROWS]
     counts = np.random.default_rng(0).integers(0, 3, ROWS)
     local = context(drawn(), InProcess()).local
-    weighted = step(0, WeightedRows(x, counts.astype(float)), OVERLAPPING, 1e4, 0, local)
-    repeated = step(0, np.repeat(x, counts, axis=0), OVERLAPPING, 1e4, 0, local)
+    weighted = step(0, WeightedRows(x, counts.astype(float)), None, OVERLAPPING, 1e4, 0, local)
+    repeated = step(0, np.repeat(x, counts, axis=0), None, OVERLAPPING, 1e4, 0, local)
     assert isinstance(weighted, Step)
     assert isinstance(repeated, Step)
     assert weighted.rows == repeated.rows == counts.sum()
@@ -215,3 +217,58 @@ def test_infinite_praise_is_no_score_and_minus_infinity_is_one() -> None:
         told = objection(here, there, np.ones(7, dtype=bool))
         assert said in told
         assert bool(told) == bool(said)
+
+
+def genotypes(path: Path, lacking: float) -> tuple[Any, np.ndarray, Mixture]:
+    """A store every other chunk of which lacks a share of its entries, its rows, and a start."""
+    rng = np.random.default_rng(0)
+    frequencies = rng.uniform(0.1, 0.9, (2, 40))
+    labels = rng.integers(0, 2, PARTITIONS * ROWS)
+    x = rng.binomial(2, frequencies[labels]).astype(np.int8)
+    every_other = np.arange(len(x)) // ROWS % 2 == 0
+    x[(rng.random(x.shape) < lacking) & every_other[:, None]] = -1
+    zarr.create_array(path, data=x, chunks=(ROWS, 40))
+    near = np.clip(frequencies + rng.normal(scale=0.05, size=frequencies.shape), 0.05, 0.95)
+    return open_source(path), x, Mixture(Binomial(2), [0.5, 0.5], {"frequencies": near})
+
+
+def test_partitions_count_in_a_pass_as_far_as_their_entries_are_there(tmp_path: Path) -> None:
+    """One pass is EM on all rows together, though half of the partitions lack 80 % of all."""
+    source, x, start = genotypes(tmp_path / "a.zarr", 0.8)
+    asked = Settings(family=Binomial(2), n_components=2, seed=1, polish=1)
+    together, _ = stepped(x, start, strength=len(x) ** -0.5)
+    assert together is not None
+    off = []
+    for observed in ((x >= 0).reshape(PARTITIONS, -1).mean(axis=1), np.ones(PARTITIONS)):
+        messages = [
+            Message(i, "fitted", ROWS, mixture=start, observed=float(share))
+            for i, share in enumerate(observed)
+        ]
+        everybody = Verdict(tuple(range(PARTITIONS)), {})
+        found = polish(Context(source, asked, InProcess(), ignore), messages, everybody, start)
+        assert found.passes == 1
+        gap = found.mixture.params["frequencies"] - together.canonical().params["frequencies"]
+        off.append(float(np.sqrt((gap**2).mean())))
+    assert off[0] < 0.001
+    assert off[1] > 3.0 * off[0]  # had all been counted alike
+
+
+def test_features_that_were_thrown_out_have_no_part_in_a_step() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.binomial(2, 0.3, (ROWS, 12)).astype(np.int8)
+    spoilt = x.copy()
+    spoilt[:, :3] = 2 - spoilt[:, :3]
+    heard = np.arange(3, 12)
+    params = {"frequencies": rng.uniform(0.2, 0.5, (2, 12))}
+    here = Mixture(Binomial(2), [0.4, 0.6], params)
+    local = replace(context(drawn(), InProcess()).local, family=Binomial(2))
+    found, other = (step(0, one, heard, here, 1e4, 0, local) for one in (x, spoilt))
+    assert isinstance(found, Step)
+    assert isinstance(other, Step)
+    assert found.mixture is not None
+    assert other.mixture is not None
+    assert same_bits(found.mixture, other.mixture)
+    assert found.score == other.score
+    made, old = found.mixture.params["frequencies"], params["frequencies"]
+    assert np.array_equal(made[:, :3], old[:, :3])
+    assert not np.isclose(made[:, 3:], old[:, 3:]).any()
