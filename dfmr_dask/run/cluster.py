@@ -6,16 +6,19 @@ import asyncio
 import json
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import current_process
 from pathlib import Path
+from typing import Any
 
 import dask.config
 from dask.utils import parse_timedelta
 from distributed import Client, LocalCluster, Security, get_client, rpc
+from distributed.core import Status
 
 from dfmr_dask.errors import ClusterFailed
 from dfmr_dask.run.tasks import InProcess, OnCluster, Tasks, described
@@ -27,6 +30,7 @@ __all__ = ["PATIENT", "check_workers", "connected", "local_cluster", "open_tasks
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
 PATIENT = Waiting()
+SETTLING = 20.0  # seconds for a worker that is being started when its cluster closes
 
 Say = Callable[[str], None]
 
@@ -172,9 +176,10 @@ def _security(tls: Mapping[str, str] | None) -> Security | None:
     )
 
 
+@contextmanager
 def local_cluster(
     n_workers: int | None = None, memory_per_worker: int | str | None = None
-) -> LocalCluster:
+) -> Iterator[LocalCluster]:
     """Start processes with one thread each; dashboard and scheduler on the loopback only.
 
     Raises
@@ -182,6 +187,16 @@ def local_cluster(
     ClusterFailed
         When its processes do not start, mostly since the main script has no main guard.
     """
+    cluster = _started(n_workers, memory_per_worker)
+    try:
+        yield cluster
+    finally:
+        _settle(cluster)
+        with suppress(AssertionError):  # of Dask, where a worker dies while it is closed
+            cluster.close()
+
+
+def _started(n_workers: int | None, memory_per_worker: int | str | None) -> LocalCluster:
     if getattr(current_process(), "_inheriting", False):  # a worker that imports the main script
         sys.exit(f"dfmr_dask: {MAIN_GUARD}")
     options = {} if memory_per_worker is None else {"memory_limit": memory_per_worker}
@@ -201,3 +216,19 @@ def local_cluster(
             raise ClusterFailed(
                 f"the local cluster did not start ({error}): {MAIN_GUARD}"
             ) from None
+
+
+def _settle(cluster: LocalCluster) -> None:
+    """Wait until no worker is being started in place of one that died.
+
+    A process that is closed while it starts cannot be joined: Dask raises then, and what the
+    cluster was used for would be lost.
+    """
+    deadline = time.monotonic() + SETTLING
+    while time.monotonic() < deadline and any(map(_is_starting, cluster.workers.values())):
+        time.sleep(0.02)
+
+
+def _is_starting(nanny: Any) -> bool:
+    process = nanny.process
+    return process is not None and process.status is Status.starting

@@ -82,10 +82,6 @@ class Figures:
         """Return the figures."""
         return [self.grid, self.map, self.distances, self.likelihoods]
 
-    def built(self) -> bool:
-        """Return whether a browser has built all figures; they must not change under its hands."""
-        return all(_width(one) for one in self.roots())
-
     def wide(self) -> float:
         """Return how many times as wide as high the grid is where it is shown, coarsely."""
         width = _width(self.grid)

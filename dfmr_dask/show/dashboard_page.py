@@ -13,8 +13,8 @@ from typing import Any
 
 import distributed.http
 from bokeh.core.properties import validate
+from bokeh.events import DocumentReady
 from bokeh.models.widgets import Div, Select
-from distributed.dashboard.components import DashboardComponent, add_periodic_callback
 from distributed.dashboard.components.scheduler import BOKEH_THEME
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader
 
@@ -74,12 +74,14 @@ def dfmr_doc(scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
         What the frame of Dask's pages needs.
     doc : bokeh.document.Document
     """
-    # Other pages switch Bokeh's validation off while they update, for all threads of a process:
-    # figures that are made meanwhile would have a text for a title, which no browser can draw.
-    with validate(True):
-        page = Page(scheduler.plugins[NAME])
-        page.draw()
-    add_periodic_callback(doc, page, EVERY)
+    # Dask's pages switch Bokeh's validation off while they update, for all threads of a process: in
+    # one with several clusters, figures that are made meanwhile hold what no browser can draw. It
+    # is not switched back: they do that themselves, and this page does not switch it off.
+    validate(True)
+    page = Page(scheduler.plugins[NAME])
+    page.draw()
+    doc.add_periodic_callback(page.update, EVERY)
+    doc.on_event(DocumentReady, page.begin)
     for root in page.roots():
         doc.add_root(root)
     doc.title = "Dask: dfmr"
@@ -88,7 +90,7 @@ def dfmr_doc(scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
     doc.template_variables.update(extra)
 
 
-class Page(DashboardComponent):
+class Page:
     """What one browser shows: which run, which gate, and how far it has been told.
 
     Parameters
@@ -107,15 +109,20 @@ class Page(DashboardComponent):
         for one in (self.choice, self.gate):
             one.on_change("value", self._chosen)
         self.shown: tuple[Any, ...] = ()
+        self.ready = False
         self.rests_until = self.took = 0.0
 
     def roots(self) -> list[Any]:
         """Return the parts that the page is made of, by the names that the template knows."""
         return [self.told, self.choice, self.gate, self.legend, *self.figures.roots()]
 
-    def update(self, messages: Any = None) -> None:
-        """Redraw what has changed, unless it is time to rest, or the browser builds figures yet."""
-        if time.perf_counter() >= self.rests_until and self.figures.built():
+    def begin(self, event: Any) -> None:
+        """Redraw from now on: what changes while a browser first renders it, it gives up."""
+        self.ready = True
+
+    def update(self) -> None:
+        """Redraw what has changed, unless it is time to rest, or the browser renders it yet."""
+        if self.ready and time.perf_counter() >= self.rests_until:
             self.draw()
             self.rests_until = time.perf_counter() + SHARE * self.took
 

@@ -21,6 +21,12 @@ from dfmr_dask.run.ledger import Ledger
 from tests.command.calls import CONFIGS, dfmr, run_small
 
 OUT_OF_CORE = str(CONFIGS / "out-of-core.yaml")
+# The command, hearing Ctrl-C even where tests run in the background of a shell, deaf to it.
+HEARING = """import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from dfmr_dask.command.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def sets(*overrides: str) -> list[str]:
@@ -175,7 +181,7 @@ def test_errors_that_nobody_thought_of_are_one_line_and_a_flag_shows_the_rest(
 def interrupted(args: list[str], begun: str) -> tuple[int, str]:
     """Run the command, press Ctrl-C when a path is there, and return code and standard error."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "dfmr_dask", *args],
+        [sys.executable, "-c", HEARING, *args],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 from distributed import Client, LocalCluster
+from distributed.core import Status
+from distributed.process import AsyncProcess
 
 from dfmr_dask.errors import WorkersDiffer
-from dfmr_dask.run.cluster import check_workers, open_tasks
+from dfmr_dask.run.cluster import check_workers, local_cluster, open_tasks
 from dfmr_dask.run.tasks import Failure, InProcess, OnCluster
 
 
@@ -82,6 +86,29 @@ def test_workers_without_this_version_are_named(tmp_path: Path, content: str, to
         finally:
             worker.terminate()
             worker.wait(30)
+
+
+def test_a_cluster_is_closed_once_no_worker_is_being_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run whose last task killed its worker must not end with an error of Dask's."""
+    at_once, seen = AsyncProcess.start, []
+
+    async def late(process: AsyncProcess) -> None:
+        await asyncio.sleep(0.5)
+        await at_once(process)
+
+    with local_cluster(n_workers=1) as cluster, Client(cluster, set_as_default=False) as one:
+        closing = cluster.close
+        monkeypatch.setattr(AsyncProcess, "start", late)
+        (nanny,) = cluster.workers.values()
+        monkeypatch.setattr(cluster, "close", lambda: seen.append(nanny.process.status))
+        dying = one.submit(os._exit, 1, pure=False)
+        while nanny.process.status is not Status.starting:
+            time.sleep(0.001)
+        del dying
+    closing()
+    assert seen == [Status.running]
 
 
 def test_workers_with_this_version_pass(client: Client) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,6 @@ const grid = page && page.roots().find(one => one.name === "dfmr_grid");
 COLUMN = f"""{GRID}
 return grid ? Array.from(grid.renderers[0].data_source.data[arguments[0]]) : null;
 """
-IDLE = "return window.Bokeh && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle;"
 DRAWN = f"const found = (() => {{{COLUMN}}})(); return found && found.length === arguments[1];"
 # Where the middle of a partition's cell is, in pixels of the window.
 CELL = f"""{GRID}
@@ -219,10 +220,55 @@ def test_before_any_run_the_page_says_what_it_is_for(browser: Browser) -> None:
     ):
         opened(browser, client)
         browser.wait_for("no run yet This page fills in when a run begins on this scheduler")
-        browser.wait(IDLE)  # Bokeh gives up a page that changes while it is first rendered
         tell(client, "first", told_run(12, name="first"))
         browser.wait(DRAWN, "state", 12)
         assert browser.errors() == []
+
+
+def test_a_page_that_is_opened_while_much_happens_fills_in(browser: Browser) -> None:
+    """Bokeh gives up a page that changes while it is first rendered."""
+    with (
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+        happening(client) as told,
+    ):
+        for _ in range(4):
+            opened(browser, client)
+            browser.wait(
+                f"const found = (() => {{{COLUMN}}})(); return found?.length >= 12", "state"
+            )
+        assert len(told) > 4
+        assert browser.errors() == []
+
+
+@contextmanager
+def happening(client: Client) -> Iterator[list[str]]:
+    """Runs of more and more partitions begin one after the other, as fast as they can be told."""
+    told: list[str] = []
+    over = threading.Event()
+
+    def go_on() -> None:
+        while not over.wait(0.1):
+            name = f"run {len(told)}"
+            tell(client, name, told_run(12 + len(told), name=name))
+            told.append(name)
+
+    telling = threading.Thread(target=go_on)
+    telling.start()
+    try:
+        yield told
+    finally:
+        over.set()
+        telling.join()
+
+
+@contextmanager
+def releasing(word: Path) -> Iterator[None]:
+    """Let everybody go on at the end, whatever happens: a run that waits is waited for."""
+    try:
+        yield
+    finally:
+        word.touch()
 
 
 def test_the_page_fills_in_while_a_run_goes_on(browser: Browser, tmp_path: Path) -> None:
@@ -239,6 +285,7 @@ def test_the_page_fills_in_while_a_run_goes_on(browser: Browser, tmp_path: Path)
         local_cluster(n_workers=2) as cluster,
         Client(cluster) as client,
         ThreadPoolExecutor(1) as aside,
+        releasing(word),
     ):
         opened(browser, client)
         fitting = aside.submit(model.fit, source)
