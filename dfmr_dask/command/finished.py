@@ -268,6 +268,6 @@ def _aggregate_written(
         write_dataset(partial / names["partitions"], table)
         write_errors(partial, result.errors, before["features"], facts.get("units"))
         draw_result(partial, result, before["features"])
-        summary = with_report(partial, summary, told, out)
+        summary = with_report(partial, summary, told, out) if config.run.report else summary
         write_json(partial / names["summary"], summary)
     return summary

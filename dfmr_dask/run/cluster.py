@@ -30,6 +30,9 @@ __all__ = ["PATIENT", "check_workers", "connected", "local_cluster", "open_tasks
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
 PATIENT = Waiting()
+# A worker that dies is started anew, which takes long on a busy machine: a cluster that looks after
+# 15 seconds, as is usual, and finds that worker missing would give its place up for good.
+PATIENT_CLUSTER = {"distributed.deploy.lost-worker-timeout": "1h"}
 SETTLING = 20.0  # seconds for a worker that is being started when its cluster closes
 
 Say = Callable[[str], None]
@@ -187,13 +190,14 @@ def local_cluster(
     ClusterFailed
         When its processes do not start, mostly since the main script has no main guard.
     """
-    cluster = _started(n_workers, memory_per_worker)
-    try:
-        yield cluster
-    finally:
-        _settle(cluster)
-        with suppress(AssertionError):  # of Dask, where a worker dies while it is closed
-            cluster.close()
+    with dask.config.set(PATIENT_CLUSTER):
+        cluster = _started(n_workers, memory_per_worker)
+        try:
+            yield cluster
+        finally:
+            _settle(cluster)
+            with suppress(AssertionError):  # of Dask, where a worker dies while it is closed
+                cluster.close()
 
 
 def _started(n_workers: int | None, memory_per_worker: int | str | None) -> LocalCluster:

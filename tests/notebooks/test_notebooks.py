@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MOST_BYTES = 400_000  # of a notebook with its pictures
-LONG = ("digits", "ocean")  # run with the slow tests
+LONG = ("attacks", "bike_share", "digits", "ocean")  # run with the slow tests
 
 # What a reader is told, as statements about what the notebook has computed
 STORIES: Mapping[str, str] = {

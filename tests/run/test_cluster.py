@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import dask.config
 import psutil
 import pytest
 from distributed import Client, LocalCluster
@@ -109,6 +110,29 @@ def test_a_cluster_is_closed_once_no_worker_is_being_started(
         del dying
     closing()
     assert seen == [Status.running]
+
+
+def test_a_worker_comes_back_however_long_that_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = AsyncProcess.start
+
+    async def late(process: AsyncProcess) -> None:
+        await asyncio.sleep(0.5)
+        await at_once(process)
+
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "0.1s"}),
+        local_cluster(n_workers=1) as cluster,
+        Client(cluster, set_as_default=False) as one,
+    ):
+        monkeypatch.setattr(AsyncProcess, "start", late)
+        (first,) = one.nthreads()
+        dying = one.submit(os._exit, 1, pure=False)
+        while first in one.nthreads():
+            time.sleep(0.01)
+        del dying
+        one.wait_for_workers(1, timeout=60)
+        assert first not in one.nthreads()
+        assert len(cluster.workers) == 1  # and nobody has given it up
 
 
 def test_workers_with_this_version_pass(client: Client) -> None:

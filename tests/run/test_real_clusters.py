@@ -187,6 +187,7 @@ def test_certificates_by_configuration_alone_and_who_lacks_them_is_refused(
     assert Ledger.open(tmp_path / "run").summary()
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_ends_the_run_with_its_name(store: Path, tmp_path: Path) -> None:
     place = str(tmp_path / "scheduler.json")
     source = faulty(open_source(store), {9: hangs})

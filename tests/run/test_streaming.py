@@ -180,7 +180,7 @@ def test_scores_and_polishing_steps_are_those_in_memory(tmp_path: Path, weighted
     np.testing.assert_allclose(other, one, rtol=1e-12)
     assert same == pytest.approx(mass, rel=1e-12)
     steps = [
-        polish.step(0, source.rows(0), here, 1e5, 1, settings("full"))
+        polish.step(0, source.rows(0), None, here, 1e5, 1, settings("full"))
         for source in (held, streamed)
     ]
     left, right = steps
