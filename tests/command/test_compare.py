@@ -64,13 +64,19 @@ SMALLEST: dict[str, Any] = {
 }
 
 
+LONG = ("strong-attacks",)  # run with the slow tests
+
+
 def compare(name: str | Path, *args: str) -> int:
     path = name if isinstance(name, Path) else CONFIGS / f"{name}.yaml"
     sets = [part for value in TINY.get(str(name), ()) for part in ("--set", value)]
     return dfmr("compare", str(path), *sets, *args)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in TINY],
+)
 def test_shipped_comparisons_run(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(name, "--json") == 0
     found = json.loads(capsys.readouterr().out)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from distributed import Client
 from hypothesis import given, settings
 from scipy.stats import norm
 
@@ -135,10 +136,11 @@ def test_rows_of_a_store_stay_where_covariances_do_not_ask_for_all_entries(kind:
     x[::2, rng.integers(3)] = np.nan
     x[0] = np.nan
     source = open_source(da.from_array(x, chunks=(200, 3)))
-    model = GaussianMixture(2, covariance_type=kind, random_state=0).fit(source)
+    with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None):
+        model = GaussianMixture(2, covariance_type=kind, random_state=0).fit(source)
+        labels = np.asarray(model.predict(source))
     dropped = int(model.partitions_.dropped_rows.sum())
     assert dropped == (1 if kind == "diag" else 600)
-    labels = np.asarray(model.predict(source))
     known = labels >= 0
     assert known.sum() == 1200 - dropped
     agree = np.mean(labels[known] == z[known])

@@ -215,6 +215,7 @@ def test_scratch_memory_does_not_grow_with_the_rows(family: Family, dtype: str) 
     assert peak < 4 << 20 < 200_000 * 20 * 8
 
 
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing_until_a_source_has_changed(tmp_path: Path) -> None:
     """Code that is kept knows of the files that it was made from, not only of its own.
 

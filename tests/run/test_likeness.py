@@ -246,7 +246,7 @@ def run(source: Source, folder: Path, emit: Callable[[Event], None] = lambda eve
     "cut",
     [
         pytest.param(0.1, marks=pytest.mark.slow),
-        0.45,
+        pytest.param(0.45, marks=pytest.mark.slow),
         pytest.param(0.6, marks=pytest.mark.slow),
         0.9,
         pytest.param(0.97, marks=pytest.mark.slow),

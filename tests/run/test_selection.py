@@ -79,6 +79,7 @@ def test_the_fit_is_that_of_the_order_that_was_chosen(store: Path) -> None:
     assert same(result.mixture, fit(open_source(store), given, InProcess()).mixture)
 
 
+@pytest.mark.slow
 def test_the_same_bits_with_processes(store: Path, client: Client) -> None:
     one = fit(open_source(store), AUTO, InProcess())
     two = fit(open_source(store), AUTO, OnCluster(client))
