@@ -279,12 +279,7 @@ ATTACKS: dict[str, Callable[[Hard], Lies]] = {
 }
 
 
-MILDER = ("copies", "copies, lies of .5", "other population", "silent")  # than the others
-
-
-@pytest.mark.parametrize(
-    "attack", [pytest.param(a, marks=[pytest.mark.slow] * (a in MILDER)) for a in ATTACKS]
-)
+@pytest.mark.parametrize("attack", ATTACKS)
 def test_colluders_do_not_lead_to_a_worse_optimum(attack: str, hard: Hard) -> None:
     """Seven of sixteen lie; EM on all rows from what is elected ends as high as without them."""
     tasks = Attacked(liars=LIARS, lies=ATTACKS[attack](hard))

@@ -104,7 +104,7 @@ def pulled_after(steps: int) -> Callable[[Event], None]:
     return emit
 
 
-@hypothesis_settings(max_examples=6, deadline=None)
+@hypothesis_settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_a_run_cut_anywhere_any_number_of_times_ends_as_one_that_never_was(
     store: Path,
