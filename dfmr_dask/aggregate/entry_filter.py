@@ -117,6 +117,7 @@ def filtered_entries(estimates: Estimates) -> Entries:
 
 def check_entries(family: Family, rule: Rule, n_features: int | None = None) -> None:
     """Raise InvalidConfiguration where single features cannot be judged, or not by this rule."""
+    # a family that spreads what it knows of columns has several parameters in each
     if not isinstance(family, Entrywise) or type(family).spread is not Entrywise.spread:
         raise InvalidConfiguration(
             f"unit='entry' came with the family {family.name!r}; it is for independent columns "

@@ -262,8 +262,8 @@ def reported_errors(
     except NoStandardErrors as reason:
         return reason
     notes = (*found.notes, FROM_SAMPLES) if chosen == "polished" else found.notes
-    if parts is not None and parts.entries is not None:  # filled where thrown out, to rounding
-        found = found.recentered(mixture)
+    if parts is not None and parts.entries is not None:
+        found = found.recentered(mixture)  # in which gaps were filled before the last verdict
     return replace(found, mixture=mixture, notes=notes)  # to the bit what is reported
 
 

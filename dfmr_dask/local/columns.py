@@ -1,4 +1,4 @@
-"""Rows and mixtures of some of the columns, where those are independent."""
+"""Rows and mixtures of some of the columns, where each column has one parameter of its own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SomeColumns(Sequence[tuple[Rows, Weights | None]]):
 
 
 def of_columns(here: Mixture, columns: NDArray[np.intp]) -> Mixture:
-    """Return what a mixture of independent columns says of some of them."""
+    """Return what a mixture says of some of its columns."""
     params = {name: values[:, columns] for name, values in here.params.items()}
     return Mixture(here.family, here.weights, params)
 

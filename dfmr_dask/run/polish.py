@@ -107,15 +107,18 @@ def step(
     try:
         valid = read_valid(reader, settings.outliers, settings.family)
         rows = float(valid.rows) if valid.mass is None else valid.mass
-        strength, floor = together**-0.5 * min(1.0, rows / together), settings.reg_covar
-        if heard is None:
-            made, score = stepped(
-                valid.x, here, strength=strength, floor=floor, sample_weight=valid.weights
-            )
-        else:
-            some = SomeColumns(valid.blocks, heard)
-            made, score = stepped(some, of_columns(here, heard), strength=strength, floor=floor)
-            made = made if made is None else put_back(made, here, heard)
+        x, weights, start = valid.x, valid.weights, here
+        if heard is not None:  # blocks bring their own weights
+            x, weights, start = SomeColumns(valid.blocks, heard), None, of_columns(here, heard)
+        made, score = stepped(
+            x,
+            start,
+            strength=together**-0.5 * min(1.0, rows / together),
+            floor=settings.reg_covar,
+            sample_weight=weights,
+        )
+        if made is not None and heard is not None:
+            made = put_back(made, here, heard)
     except Exception as error:  # a bad partition is data
         return Failure(described(error))
     if attack is None or made is None:

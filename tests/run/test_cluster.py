@@ -89,19 +89,25 @@ def test_workers_without_this_version_are_named(tmp_path: Path, content: str, to
             worker.wait(30)
 
 
-def test_a_cluster_is_closed_once_no_worker_is_being_started(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A run whose last task killed its worker must not end with an error of Dask's."""
-    at_once, seen = AsyncProcess.start, []
+def start_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes take half a second more to start, from now on."""
+    at_once = AsyncProcess.start
 
     async def late(process: AsyncProcess) -> None:
         await asyncio.sleep(0.5)
         await at_once(process)
 
+    monkeypatch.setattr(AsyncProcess, "start", late)
+
+
+def test_a_cluster_is_closed_once_no_worker_is_being_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run whose last task killed its worker must not end with an error of Dask's."""
+    seen: list[Status] = []
     with local_cluster(n_workers=1) as cluster, Client(cluster, set_as_default=False) as one:
         closing = cluster.close
-        monkeypatch.setattr(AsyncProcess, "start", late)
+        start_late(monkeypatch)
         (nanny,) = cluster.workers.values()
         monkeypatch.setattr(cluster, "close", lambda: seen.append(nanny.process.status))
         dying = one.submit(os._exit, 1, pure=False)
@@ -113,18 +119,12 @@ def test_a_cluster_is_closed_once_no_worker_is_being_started(
 
 
 def test_a_worker_comes_back_however_long_that_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    at_once = AsyncProcess.start
-
-    async def late(process: AsyncProcess) -> None:
-        await asyncio.sleep(0.5)
-        await at_once(process)
-
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "0.1s"}),
         local_cluster(n_workers=1) as cluster,
         Client(cluster, set_as_default=False) as one,
     ):
-        monkeypatch.setattr(AsyncProcess, "start", late)
+        start_late(monkeypatch)
         (first,) = one.nthreads()
         dying = one.submit(os._exit, 1, pure=False)
         while first in one.nthreads():

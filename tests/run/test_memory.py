@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from distributed import Client, LocalCluster
 from dfmr_dask import GaussianMixture, open_source
 from dfmr_dask.errors import TooLittleMemory
 from dfmr_dask.run.cluster import LOOPBACK
+from tests.repeating import repeating
 
 N, D = 3_000_000, 8
 
@@ -47,19 +47,13 @@ def watched(peak: list[int]) -> Iterator[Client]:
         Client(cluster) as client,
     ):
         (pid,) = client.run(os.getpid).values()
-        worker, done = psutil.Process(pid), threading.Event()
+        worker = psutil.Process(pid)
 
-        def watch() -> None:
-            while not done.wait(0.01):
-                peak[0] = max(peak[0], worker.memory_info().rss)
+        def look() -> None:
+            peak[0] = max(peak[0], worker.memory_info().rss)
 
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        try:
+        with repeating(look, every=0.01):
             yield client
-        finally:
-            done.set()
-            watcher.join()
 
 
 @pytest.mark.slow

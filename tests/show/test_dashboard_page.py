@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from dfmr_dask.run.cluster import local_cluster
 from dfmr_dask.show.dashboard import install
 from dfmr_dask.show.partition_columns import MOST_SHOWN
 from tests.browser import NARROW, Browser
+from tests.repeating import repeating
 from tests.run.faults import After, Until, breaks, faulty
 from tests.show.told_runs import HOSTILE, judged, lies, tell, told_run
 
@@ -245,21 +245,14 @@ def test_a_page_that_is_opened_while_much_happens_fills_in(browser: Browser) -> 
 def happening(client: Client) -> Iterator[list[str]]:
     """Runs of more and more partitions begin one after the other, as fast as they can be told."""
     told: list[str] = []
-    over = threading.Event()
 
-    def go_on() -> None:
-        while not over.wait(0.1):
-            name = f"run {len(told)}"
-            tell(client, name, told_run(12 + len(told), name=name))
-            told.append(name)
+    def begin() -> None:
+        name = f"run {len(told)}"
+        tell(client, name, told_run(12 + len(told), name=name))
+        told.append(name)
 
-    telling = threading.Thread(target=go_on)
-    telling.start()
-    try:
+    with repeating(begin, every=0.1):
         yield told
-    finally:
-        over.set()
-        telling.join()
 
 
 @contextmanager
